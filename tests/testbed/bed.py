@@ -1,0 +1,60 @@
+"""The bed as a whole: emulators and proxy, started in order, checked, stopped in reverse."""
+
+import os
+import shutil
+import tempfile
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from .certificates import Certificates, make_certificates
+from .clients import Endpoints
+from .emulators import start_ministack, start_moto
+from .proxy_process import Proxy
+from .self_check import check_deny_all
+
+REPOSITORY = Path(__file__).resolve().parents[2]
+
+
+@dataclass(frozen=True)
+class Bed:
+    """A running bed. `endpoints` leads to the emulators themselves, `proxy` is what the function talks to."""
+
+    folder: Path
+    certificates: Certificates
+    endpoints: Endpoints
+    proxy: Proxy
+
+    def function_environment(self) -> dict[str, str]:
+        """What the function's environment needs besides its template's: the way to the proxy, and trust in it."""
+        return {
+            "AWS_ENDPOINT_URL": self.proxy.url,
+            "AWS_ENDPOINT_URL_EC2": self.proxy.url,
+            "SSL_CERT_FILE": str(self.certificates.ca),
+        }
+
+
+def proxy_binary() -> Path:
+    """`PROXY_BIN`, or cargo's debug build."""
+    target = Path(os.environ.get("CARGO_TARGET_DIR", REPOSITORY / "target"))
+    return Path(os.environ.get("PROXY_BIN", target / "debug" / "testbed-proxy"))
+
+
+@contextmanager
+def running_bed(*, keep_folder: bool = False) -> Iterator[Bed]:
+    """Starts all parts and stops them again, whatever happens in between. `keep_folder` leaves the logs."""
+    folder = Path(tempfile.mkdtemp(prefix="lockdown-bed-"))
+    with ExitStack() as parts:
+        if not keep_folder:
+            parts.callback(shutil.rmtree, folder, ignore_errors=True)
+        certificates = make_certificates(folder)
+        moto, ec2 = start_moto(folder)
+        parts.callback(moto.stop)
+        ministack, aws = start_ministack(folder, certificates)
+        parts.callback(ministack.stop)
+        endpoints = Endpoints(aws, ec2, certificates.ca)
+        check_deny_all(endpoints)
+        proxy = Proxy(proxy_binary(), folder, certificates, aws=aws, ec2=ec2)
+        parts.callback(proxy.child.stop)
+        yield Bed(folder, certificates, endpoints, proxy)

@@ -1,0 +1,80 @@
+"""Launchers of the two emulators: ministack for everything but EC2, moto for EC2."""
+
+import http.client
+import shutil
+import ssl
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+from .accounts import MEMBER, REGION
+from .certificates import Certificates
+from .ports import free_port
+from .process import Child
+
+LAUNCH = Path(__file__).parent / "launch" / "ministack_main.py"
+
+
+def _answers(connection: http.client.HTTPConnection, path: str) -> bool:
+    try:
+        connection.request("GET", path)
+        return connection.getresponse().status < 500
+    except (OSError, http.client.HTTPException):
+        return False
+    finally:
+        connection.close()
+
+
+def start_ministack(folder: Path, certificates: Certificates) -> tuple[Child, str]:
+    """Starts ministack with IAM enforced, over TLS, and nothing in its environment: functions inherit it."""
+    port, temporary = free_port(), folder / "ministack"
+    temporary.mkdir()
+    env = {
+        "PATH": "/usr/bin:/bin",
+        "HOME": str(temporary),
+        "TMPDIR": str(temporary),
+        "STATE_DIR": str(temporary / "state"),
+        "S3_DATA_DIR": str(temporary / "s3"),
+        "GATEWAY_PORT": str(port),
+        "BIND_HOST": "127.0.0.1",
+        "AUTH": "true",
+        "USE_SSL": "1",
+        "MINISTACK_SSL_CERT": str(certificates.cert),
+        "MINISTACK_SSL_KEY": str(certificates.key),
+        "MINISTACK_REGION": REGION,
+    }
+    child = Child("ministack", [sys.executable, str(LAUNCH)], env, folder / "ministack.log")
+    trust = ssl.create_default_context(cafile=str(certificates.ca))
+
+    def ready() -> bool:
+        connection = http.client.HTTPSConnection("127.0.0.1", port, timeout=2, context=trust)
+        return _answers(connection, "/_ministack/health")
+
+    return _ready(child, ready), f"https://127.0.0.1:{port}"
+
+
+def start_moto(folder: Path) -> tuple[Child, str]:
+    """Starts moto for EC2; it is one account, the member's."""
+    port = free_port()
+    server = shutil.which("moto_server", path=str(Path(sys.executable).parent)) or "moto_server"
+    env = {
+        "PATH": "/usr/bin:/bin",
+        "TMPDIR": str(folder),
+        "MOTO_ACCOUNT_ID": MEMBER,
+        "MOTO_IAM_LOAD_MANAGED_POLICIES": "true",
+    }
+    child = Child("moto", [server, "-H", "127.0.0.1", "-p", str(port)], env, folder / "moto.log")
+
+    def ready() -> bool:
+        return _answers(http.client.HTTPConnection("127.0.0.1", port, timeout=2), "/moto-api/")
+
+    return _ready(child, ready), f"http://127.0.0.1:{port}"
+
+
+def _ready(child: Child, ready: Callable[[], bool]) -> Child:
+    try:
+        child.wait_until(ready)
+    except BaseException:
+        child.stop()
+        raise
+    return child

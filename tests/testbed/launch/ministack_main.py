@@ -1,0 +1,23 @@
+"""Starts ministack with what it leaves out of IAM filled in.
+
+Run by path, not as a module: functions inherit the emulator's environment, and so it gets no PYTHONPATH.
+"""
+
+import deny_all
+import missing_condition_keys
+import simulate_with_context
+from ministack import app
+
+
+def main() -> None:
+    """Fills the gaps, then hands over to ministack."""
+    deny_all.install()
+    missing_condition_keys.install()
+    simulate_with_context.install()
+    # As root it would also listen on 443, for a service that the bed doesn't use.
+    app._port_is_bindable = lambda *_: False
+    app.main()
+
+
+if __name__ == "__main__":
+    main()
