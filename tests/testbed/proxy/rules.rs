@@ -1,0 +1,156 @@
+//! Faults that a test asks for.
+//!
+//! A rule matches by `service`, `action` and `contains` (in path and decoded body; each optional), leaves the first `skip`
+//! matching calls alone and then hits `count` times (absent: always). `fault` says what happens:
+//! `lose` (the answer of a success, nothing forwarded; `body` replaces the answer), `refuse` (`status`, `code`, `message`),
+//! `throttle`, `delay` (`ms`; later rules still apply), `cut` (connection closed, nothing forwarded), `cut_after` (forwarded,
+//! then closed) and `requester_managed` (`contains` names an interface that AWS would not let anybody change).
+
+use std::sync::{Mutex, PoisonError};
+
+use serde::{Deserialize, Serialize};
+
+use crate::call::Call;
+
+/// What happens to a call.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Fault {
+    /// The answer of a success, without the change.
+    Lose,
+    /// An error.
+    Refuse,
+    /// The service's own word for too many calls.
+    Throttle,
+    /// A pause before the call goes on.
+    Delay,
+    /// The connection closed before the change.
+    Cut,
+    /// The connection closed after the change.
+    CutAfter,
+    /// An interface of a load balancer and the like.
+    RequesterManaged,
+}
+
+/// One rule.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Rule {
+    /// Given by the proxy.
+    #[serde(default)]
+    pub id: u64,
+    /// What happens.
+    pub fault: Fault,
+    /// The signing name to match.
+    pub service: Option<String>,
+    /// The operation to match.
+    pub action: Option<String>,
+    /// Text that path or body must hold.
+    pub contains: Option<String>,
+    /// Matching calls still to leave alone.
+    #[serde(default)]
+    pub skip: u32,
+    /// Hits left; absent: no limit.
+    pub count: Option<u32>,
+    /// Hits so far.
+    #[serde(default)]
+    pub hits: u32,
+    /// `refuse`: the HTTP status.
+    pub status: Option<u16>,
+    /// `refuse`: the error code.
+    pub code: Option<String>,
+    /// `refuse`: the message.
+    pub message: Option<String>,
+    /// `lose`: the answer.
+    pub body: Option<String>,
+    /// `delay`: milliseconds.
+    #[serde(default)]
+    pub ms: u64,
+}
+
+impl Rule {
+    fn matches(&self, call: &Call) -> bool {
+        let equal = |want: &Option<String>, have: &str| want.as_ref().is_none_or(|want| want == have);
+        equal(&self.service, &call.service)
+            && equal(&self.action, &call.action)
+            && self.contains.as_ref().is_none_or(|want| call.text.contains(want))
+    }
+
+    /// Counts a matching call; true if it is to be hit.
+    fn hit(&mut self) -> bool {
+        if self.skip > 0 {
+            self.skip -= 1;
+            return false;
+        }
+        match &mut self.count {
+            Some(0) => return false,
+            Some(left) => *left -= 1,
+            None => {}
+        }
+        self.hits += 1;
+        true
+    }
+}
+
+/// All rules in force.
+#[derive(Default)]
+pub struct Rules {
+    inner: Mutex<(u64, Vec<Rule>)>,
+}
+
+impl Rules {
+    fn with<T>(&self, work: impl FnOnce(&mut u64, &mut Vec<Rule>) -> T) -> T {
+        let mut inner = self.inner.lock().unwrap_or_else(PoisonError::into_inner);
+        let (last, rules) = &mut *inner;
+        work(last, rules)
+    }
+
+    /// Adds a rule and returns its id.
+    pub fn add(&self, mut rule: Rule) -> u64 {
+        self.with(|last, rules| {
+            *last += 1;
+            rule.id = *last;
+            rules.push(rule);
+            *last
+        })
+    }
+
+    /// Removes a rule, if it is there.
+    pub fn remove(&self, id: u64) {
+        self.with(|_, rules| rules.retain(|rule| rule.id != id));
+    }
+
+    /// Removes all.
+    pub fn clear(&self) {
+        self.with(|_, rules| rules.clear());
+    }
+
+    /// All, with their counts.
+    pub fn all(&self) -> Vec<Rule> {
+        self.with(|_, rules| rules.clone())
+    }
+
+    /// The rules that hit this call: delays in their order, then at most one fault that ends it.
+    pub fn hits(&self, call: &Call) -> Vec<Rule> {
+        self.with(|_, rules| {
+            let mut found = Vec::new();
+            for rule in rules.iter_mut().filter(|rule| rule.fault != Fault::RequesterManaged) {
+                if rule.matches(call) && rule.hit() {
+                    found.push(rule.clone());
+                    if rule.fault != Fault::Delay {
+                        break;
+                    }
+                }
+            }
+            found
+        })
+    }
+
+    /// The interfaces that are said to be requester-managed.
+    pub fn requester_managed(&self) -> Vec<String> {
+        self.with(|_, rules| {
+            let managed = rules.iter().filter(|rule| rule.fault == Fault::RequesterManaged);
+            managed.filter_map(|rule| rule.contains.clone()).collect()
+        })
+    }
+}

@@ -1,0 +1,210 @@
+//! The way of a call: recorded, judged and checked (EC2, SNS), hit by rules, forwarded, its answer completed.
+
+use std::time::Duration;
+
+use http_body_util::{BodyExt as _, Full};
+use hyper::body::{Bytes, Incoming};
+use hyper::header::{CONNECTION, CONTENT_LENGTH, EXPECT, TRANSFER_ENCODING};
+use hyper::http::request::Parts;
+use hyper::{Request, Response};
+
+use crate::AnyError;
+use crate::answer::{self, Refusal};
+use crate::call::Call;
+use crate::control::control;
+use crate::ec2::{self, Facts};
+use crate::judge::Judge;
+use crate::record::Record;
+use crate::rules::{Fault, Rules};
+use crate::sessions::{Caller, Sessions};
+use crate::sns;
+use crate::tracking::Tracking;
+use crate::upstream::{Answer, Upstream};
+
+/// All that the proxy holds.
+pub struct Proxy {
+    aws: Upstream,
+    ec2: Upstream,
+    sessions: Sessions,
+    judge: Judge,
+    tracking: Tracking,
+    /// Faults asked for.
+    pub rules: Rules,
+    /// Calls so far.
+    pub record: Record,
+}
+
+/// The connection is closed without an answer, as a test asked or because an emulator can't be reached.
+#[derive(Debug)]
+pub struct Closed;
+
+impl std::fmt::Display for Closed {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        formatter.write_str("closed without an answer")
+    }
+}
+
+impl std::error::Error for Closed {}
+
+/// How a call ended.
+struct Outcome {
+    by: &'static str,
+    /// None: the connection is closed without an answer.
+    answer: Option<Answer>,
+}
+
+impl Outcome {
+    fn refused(by: &'static str, call: &Call, refusal: &Refusal) -> Self {
+        Self {
+            by,
+            answer: Some(answer::refuse(call, refusal)),
+        }
+    }
+}
+
+impl Proxy {
+    /// A proxy in front of two emulators.
+    pub fn new(aws: Upstream, ec2: Upstream) -> Self {
+        Self {
+            aws,
+            ec2,
+            sessions: Sessions::default(),
+            judge: Judge::default(),
+            tracking: Tracking::default(),
+            rules: Rules::default(),
+            record: Record::default(),
+        }
+    }
+
+    /// Answers one request; an error closes the connection.
+    pub async fn handle(&self, request: Request<Incoming>) -> Result<Response<Full<Bytes>>, Closed> {
+        let (parts, body) = request.into_parts();
+        let body = body.collect().await.map_err(|_| Closed)?.to_bytes();
+        if parts.uri.path().starts_with("/_proxy/") {
+            return Ok(control(self, parts.method.as_str(), parts.uri.path(), &body).map(Full::new));
+        }
+        let call = Call::read(&parts, &body);
+        let caller = self.sessions.caller(&call.access_key);
+        let (account, principal) = caller.clone().map(|caller| (caller.account, caller.arn)).unzip();
+        let seq = self.record.open(&call, account, principal);
+        let outcome = match self.outcome(parts, body, &call, caller.as_ref()).await {
+            Ok(outcome) => outcome,
+            Err(error) => {
+                self.record.close(seq, "error", None, Some(error.to_string()));
+                return Err(Closed);
+            }
+        };
+        let status = outcome.answer.as_ref().map(|answer| answer.status().as_u16());
+        let code = outcome.answer.as_ref().and_then(answer::error_code);
+        self.record.close(seq, outcome.by, status, code);
+        Ok(outcome.answer.ok_or(Closed)?.map(Full::new))
+    }
+
+    async fn outcome(
+        &self,
+        parts: Parts,
+        body: Bytes,
+        call: &Call,
+        caller: Option<&Caller>,
+    ) -> Result<Outcome, AnyError> {
+        if let Some(outcome) = self.refusal(call, caller).await? {
+            return Ok(outcome);
+        }
+        let mut cut_after = false;
+        for rule in self.rules.hits(call) {
+            let answer = match rule.fault {
+                Fault::Delay => {
+                    tokio::time::sleep(Duration::from_millis(rule.ms)).await;
+                    continue;
+                }
+                Fault::CutAfter => {
+                    cut_after = true;
+                    continue;
+                }
+                Fault::RequesterManaged => continue,
+                Fault::Cut => None,
+                Fault::Lose => Some(answer::pretend(call, rule.body.as_deref())),
+                Fault::Throttle => Some(answer::refuse(call, &answer::throttled(call))),
+                Fault::Refuse => Some(answer::refuse(
+                    call,
+                    &Refusal {
+                        status: rule.status.unwrap_or(400),
+                        code: rule.code.unwrap_or_else(|| "AccessDenied".to_owned()),
+                        message: rule
+                            .message
+                            .unwrap_or_else(|| "Refused by a rule of the test.".to_owned()),
+                    },
+                )),
+            };
+            return Ok(Outcome { by: "rule", answer });
+        }
+        let answer = self.forward(parts, body, call).await?;
+        Ok(Outcome {
+            by: "aws",
+            answer: (!cut_after).then_some(answer),
+        })
+    }
+
+    /// What AWS would refuse before it does anything, and the emulators wouldn't.
+    async fn refusal(&self, call: &Call, caller: Option<&Caller>) -> Result<Option<Outcome>, AnyError> {
+        match (call.service.as_str(), caller) {
+            ("sns", _) => Ok(sns::check(call).map(|refusal| Outcome::refused("check", call, &refusal))),
+            ("ec2", None) => {
+                let message = "AWS was not able to validate the provided access credentials";
+                let refusal = Refusal {
+                    status: 401,
+                    code: "AuthFailure".to_owned(),
+                    message: message.to_owned(),
+                };
+                Ok(Some(Outcome::refused("judge", call, &refusal)))
+            }
+            ("ec2", Some(caller)) => {
+                let facts = Facts {
+                    upstream: &self.ec2,
+                    caller,
+                    region: &call.region,
+                };
+                if let Some(refusal) = self.judge.judge(call, &facts, &self.aws).await? {
+                    return Ok(Some(Outcome::refused("judge", call, &refusal)));
+                }
+                let refusal = ec2::check(call, &facts, &self.rules.requester_managed()).await?;
+                Ok(refusal.map(|refusal| Outcome::refused("check", call, &refusal)))
+            }
+            _ => Ok(None),
+        }
+    }
+
+    async fn forward(&self, mut parts: Parts, body: Bytes, call: &Call) -> Result<Answer, AnyError> {
+        for name in [EXPECT, TRANSFER_ENCODING, CONNECTION] {
+            parts.headers.remove(name);
+        }
+        let mut answer = if call.service != "ec2" {
+            self.aws.send(parts, body).await?
+        } else if call.has("ConnectionTrackingSpecification") {
+            match self.tracking.set(call) {
+                Ok(()) => answer::pretend(call, None),
+                Err(refusal) => answer::refuse(call, &refusal),
+            }
+        } else {
+            self.completed(self.ec2.send(parts, body).await?, call)
+        };
+        if call.action == "AssumeRole" && answer.status().is_success() {
+            self.sessions.learn(&answer);
+        }
+        for name in [CONTENT_LENGTH, TRANSFER_ENCODING, CONNECTION] {
+            answer.headers_mut().remove(name);
+        }
+        Ok(answer)
+    }
+
+    /// Adds what moto doesn't give back.
+    fn completed(&self, answer: Answer, call: &Call) -> Answer {
+        if !matches!(call.action.as_str(), "DescribeNetworkInterfaces" | "DescribeInstances") {
+            return answer;
+        }
+        answer.map(|body| {
+            let xml = self.tracking.inject(String::from_utf8_lossy(&body).into_owned());
+            Bytes::from(ec2::mark_managed(&xml, &self.rules.requester_managed()))
+        })
+    }
+}
