@@ -1,0 +1,31 @@
+"""One bed and one product for all tests of a run. Tests share them: names are unique, notices and calls asked by name."""
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from testbed.bed import REPOSITORY, Bed, running_bed
+from testbed.product import Product, deploy_product
+
+
+@pytest.fixture(scope="session")
+def bed() -> Iterator[Bed]:
+    """The emulators and the proxy. `KEEP_BED=1` leaves their logs."""
+    with running_bed(keep_folder="KEEP_BED" in os.environ) as bed:
+        yield bed
+
+
+@pytest.fixture(scope="session")
+def package() -> Path:
+    """The zip under test: `PACKAGE_ZIP`, or what `make package` writes."""
+    package = Path(os.environ.get("PACKAGE_ZIP", REPOSITORY / "target" / "lambda" / "entity-lockdown.zip"))
+    if not package.is_file():
+        pytest.fail(f"{package} is missing: run `make package`, or set PACKAGE_ZIP")
+    return package
+
+
+@pytest.fixture(scope="session")
+def product(bed: Bed, package: Path) -> Product:
+    """The product with the defaults of its templates, deployed by them; `protected-*` users are protected."""
+    return deploy_product(bed, package, ProtectedArns="arn:aws:iam::222222222222:user/protected-*")

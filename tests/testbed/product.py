@@ -1,0 +1,132 @@
+"""The product as deployed on the bed by its own templates, and what a responder does with it."""
+
+import hashlib
+import json
+import uuid
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from .accounts import HUB, MEMBER, REGION
+from .bed import REPOSITORY, Bed
+from .mailbox import Mailbox
+from .stacks import deploy_stack
+
+TEMPLATES = REPOSITORY / "cloudformation"
+EXTERNAL_ID = "correct-horse-battery-staple"
+
+
+@dataclass(frozen=True)
+class Product:
+    """A deployed hub with its member role in the member account."""
+
+    bed: Bed
+    outputs: dict[str, str]
+    member_role: str
+    mailbox: Mailbox
+
+    def publish(
+        self, *arns: str, action: str | None = None, external_id: str | None = EXTERNAL_ID, body: str = "see attributes",
+        **attributes: str,
+    ) -> str:
+        """Publishes one request and returns its message id; the function has run when this returns.
+
+        Several ARNs go as String.Array. `external_id=None` leaves the attribute out; others by their names (`Force="true"`).
+        """
+        values = {"Action": action, "ExternalId": external_id, **attributes}
+        message = {name: {"DataType": "String", "StringValue": value} for name, value in values.items() if value is not None}
+        if len(arns) == 1:
+            message["Arn"] = {"DataType": "String", "StringValue": arns[0]}
+        elif arns:
+            message["Arn"] = {"DataType": "String.Array", "StringValue": json.dumps(arns)}
+        return self.publish_raw(message, body)
+
+    def publish_raw(self, attributes: dict[str, Any], body: str = "see attributes") -> str:
+        """Publishes attributes as they are, for what no sensible publisher would send."""
+        sns = self.bed.endpoints.client("sns", HUB)
+        answer = sns.publish(TopicArn=self.outputs["TopicArn"], Message=body, MessageAttributes=attributes)
+        return str(answer["MessageId"])
+
+    def contain(self, *arns: str, **attributes: str) -> str:
+        """`publish` with the action `contain`."""
+        return self.publish(*arns, action="contain", **attributes)
+
+    def release(self, *arns: str, **attributes: str) -> str:
+        """`publish` with the action `release`."""
+        return self.publish(*arns, action="release", **attributes)
+
+    def event(self, attributes: dict[str, str], message_id: str | None = None, at: str = "") -> dict[str, Any]:
+        """The event that SNS would hand over, for copies of a message and for times of one's choice (ISO 8601)."""
+        typed = {name: {"Type": "String", "Value": value} for name, value in attributes.items()}
+        sns = {
+            "Type": "Notification",
+            "MessageId": message_id or str(uuid.uuid4()),
+            "TopicArn": self.outputs["TopicArn"],
+            "Subject": None,
+            "Message": "see attributes",
+            "Timestamp": at or _now(),
+            "SignatureVersion": "1",
+            "MessageAttributes": typed,
+        }
+        return {"Records": [{"EventSource": "aws:sns", "EventVersion": "1.0", "EventSubscriptionArn": "", "Sns": sns}]}
+
+    def invoke(self, event: Any, *, asynchronously: bool = False) -> dict[str, Any]:
+        """Hands an event to the function: `error` is its error type, if it failed. Asynchronously AWS's retries apply."""
+        answer = self.bed.endpoints.client("lambda", HUB).invoke(
+            FunctionName=self.outputs["FunctionName"],
+            InvocationType="Event" if asynchronously else "RequestResponse",
+            Payload=json.dumps(event).encode(),
+        )
+        text = answer["Payload"].read()
+        payload = json.loads(text) if text else None
+        failed = "FunctionError" in answer
+        return {"status": answer["StatusCode"], "payload": payload, "error": payload.get("errorType") if failed else None}
+
+    def journal(self) -> list[dict[str, Any]]:
+        """All items of the journal table, as DynamoDB types them."""
+        table = self.bed.endpoints.client("dynamodb", HUB)
+        return list(table.scan(TableName=self.outputs["JournalTableName"])["Items"])
+
+    def calls_about(self, text: str, after: int = 0) -> list[dict[str, Any]]:
+        """The function's calls that hold `text` in path or body, after a `proxy.mark()`."""
+        return [call for call in self.bed.proxy.calls() if call["seq"] > after and text in call["text"]]
+
+
+def _now() -> str:
+    return datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%S.%f")[:-3] + "Z"
+
+
+def deploy_product(bed: Bed, package: Path, name: str = "entity-lockdown", **parameters: str) -> Product:
+    """Deploys both templates for real; `parameters` are the hub template's. Several products live beside each other."""
+    code = package.read_bytes()
+    s3 = bed.endpoints.client("s3", HUB)
+    bucket, key = f"{name}-code", f"{hashlib.sha256(code).hexdigest()[:16]}.zip"
+    s3.create_bucket(Bucket=bucket)
+    s3.put_object(Bucket=bucket, Key=key, Body=code)
+    role = f"Member-{name}"
+    chosen = {
+        "ExternalId": EXTERNAL_ID, "AuditEmail": "audit@example.com", "FailureEmail": "failure@example.com",
+        "CodeBucket": bucket, "CodeKey": key, "MemberRoleName": role, "SettleSeconds": "2", "NamePrefix": name,
+        **parameters,
+    }
+    hub = bed.endpoints.client("cloudformation", HUB)
+    outputs = deploy_stack(hub, name, (TEMPLATES / "entity-lockdown.yaml").read_text(), chosen)
+    shared = {key: chosen[key] for key in ("InlineDeny", "FormerBoundaries") if key in chosen}
+    member = bed.endpoints.client("cloudformation", MEMBER)
+    deploy_stack(
+        member, f"{name}-member", (TEMPLATES / "member-role.yaml").read_text(),
+        {"FunctionRoleArn": outputs["FunctionRoleArn"], "MemberRoleName": role, **shared},
+    )
+    lead_to_proxy(bed, outputs["FunctionName"])
+    topics = [outputs["AuditTopicArn"], outputs["FailureTopicArn"]]
+    return Product(bed, outputs, f"arn:aws:iam::{MEMBER}:role/{role}", Mailbox(bed, f"{name}-mail", topics))
+
+
+def lead_to_proxy(bed: Bed, function: str, **more: str) -> None:
+    """Adds to the function's environment what the bed needs, and leaves the template's as it is."""
+    client = bed.endpoints.client("lambda", HUB, REGION)
+    variables = client.get_function_configuration(FunctionName=function).get("Environment", {}).get("Variables", {})
+    client.update_function_configuration(
+        FunctionName=function, Environment={"Variables": {**variables, **bed.function_environment(), **more}}
+    )
