@@ -1,0 +1,90 @@
+# What each target is for: make help. All that is built lies in target/ (or CARGO_TARGET_DIR) and .venv/.
+
+.DEFAULT_GOAL := help
+.DELETE_ON_ERROR:
+.NOTPARALLEL: # one cargo at a time: two builds of the EC2 client need more memory than most machines have
+.PHONY: help demo test check package deploy fmt fmt-check lint templates clippy doc unit tools e2e clean
+
+PYTHON ?= python3
+PYTEST_ARGS ?=
+
+ROOT := $(CURDIR)
+TARGET := $(abspath $(or $(CARGO_TARGET_DIR),target))
+BOOTSTRAP := $(TARGET)$(if $(CARGO_BUILD_TARGET),/$(CARGO_BUILD_TARGET))/release/bootstrap
+DEBUG := $(TARGET)$(if $(CARGO_BUILD_TARGET),/$(CARGO_BUILD_TARGET))/debug
+PACKAGE := target/lambda/entity-lockdown.zip
+SOURCES := Cargo.toml Cargo.lock $(shell find src -name '*.rs')
+TEMPLATES := $(wildcard cloudformation/*.yaml)
+VENV := .venv/.made
+VENV_PYTHON := .venv/bin/python
+STAGE := .ci/stage
+
+# Where the Python side finds what was built here.
+export LOCKDOWN_BIN := $(DEBUG)/lockdown
+export PROXY_BIN := $(DEBUG)/testbed-proxy
+export PACKAGE_ZIP := $(ROOT)/$(PACKAGE)
+
+help: ## This list
+	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  make %-11s %s\n", $$1, $$2 }' Makefile
+
+# --- What a newcomer runs ------------------------------------------------------------------------------------------------
+
+demo: $(PACKAGE) tools $(VENV) ## Lock four victims down and release them again, on emulated AWS, as a story
+	@$(VENV_PYTHON) -m tests.testbed.demo
+
+test: unit $(PACKAGE) e2e ## All tests, those end to end on emulated AWS included
+
+# --- The gate --------------------------------------------------------------------------------------------------------------
+
+check: fmt-check templates clippy doc unit package e2e ## All that CI runs, the cheapest first
+
+fmt: ## Format the code
+	@cargo fmt
+
+fmt-check:
+	@$(STAGE) "format" cargo fmt --check
+
+lint: templates clippy ## The linters alone: cfn-lint and clippy
+
+templates: $(VENV)
+	@$(STAGE) "templates (cfn-lint)" .venv/bin/cfn-lint $(TEMPLATES)
+
+# One set of features for clippy, doc, test and tools: every other set compiles all SDK crates again.
+clippy:
+	@$(STAGE) "clippy" cargo clippy --all-targets --features testing --locked -- -D warnings
+
+doc:
+	@RUSTDOCFLAGS="-D warnings" $(STAGE) "documentation" cargo doc --no-deps --features testing --locked
+
+unit:
+	@$(STAGE) "unit tests" cargo test --features testing --locked
+
+e2e: $(PACKAGE) tools $(VENV) ## The end-to-end tests alone (PYTEST_ARGS="-k word" picks some)
+	@$(STAGE) "end-to-end tests" $(VENV_PYTHON) -m pytest tests/e2e $(PYTEST_ARGS)
+
+# --- What is built -----------------------------------------------------------------------------------------------------------
+
+package: $(PACKAGE) ## The function's package, target/lambda/entity-lockdown.zip
+	@$(PYTHON) .ci/check_package.py $(BOOTSTRAP) $(PACKAGE)
+
+$(PACKAGE): $(SOURCES) tests/testbed/zip.py
+	@$(STAGE) "package (a cold build takes about 15 minutes)" cargo build --release --locked --bin bootstrap
+	@$(PYTHON) tests/testbed/zip.py $(BOOTSTRAP) $@
+
+# Cargo itself decides whether there is anything to do.
+tools:
+	@$(STAGE) "command and test bed's proxy" cargo build --features testing --locked --bin lockdown --bin testbed-proxy
+
+$(VENV): tests/testbed/requirements.txt
+	@$(PYTHON) -c 'import ensurepip, venv' || { \
+	  echo "error: \`$(PYTHON)\` can't make virtual environments; on Debian and Ubuntu: apt install python3-venv" >&2; exit 1; }
+	@$(STAGE) "Python environment" .ci/make_venv .venv $(PYTHON) $<
+	@touch $@
+
+# --- Real AWS ------------------------------------------------------------------------------------------------------------------
+
+deploy: package ## Deploy the hub to real AWS: BUCKET=... AUDIT_EMAIL=... FAILURE_EMAIL=... (cloudformation/deploy --help)
+	@cloudformation/deploy $(PACKAGE)
+
+clean: ## Remove target/ and .venv/ (a CARGO_TARGET_DIR elsewhere may be somebody else's too, and stays)
+	@rm -rf .venv target
