@@ -1,12 +1,13 @@
 """One bed and one product for all tests of a run. Tests share them: names are unique, notices and calls asked by name."""
 
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 from testbed.bed import REPOSITORY, Bed, running_bed
 from testbed.product import Product, deploy_product
+from testbed.victims import unique
 
 
 @pytest.fixture(scope="session")
@@ -29,3 +30,13 @@ def package() -> Path:
 def product(bed: Bed, package: Path) -> Product:
     """The product with the defaults of its templates, deployed by them; `protected-*` users are protected."""
     return deploy_product(bed, package, ProtectedArns="arn:aws:iam::222222222222:user/protected-*")
+
+
+@pytest.fixture
+def another(bed: Bed, package: Path) -> Callable[..., Product]:
+    """Deploys a product of the test's own: other parameters, a fresh process, a mailbox that nobody else fills."""
+
+    def deploy(**parameters: str) -> Product:
+        return deploy_product(bed, package, unique("lockdown"), **parameters)
+
+    return deploy

@@ -58,9 +58,22 @@ class Mailbox:
         self._notices: list[Notice] = []
 
     def notices(self, about: str = "", message: str = "") -> list[Notice]:
-        """All notices so far in their order that hold the texts, such as an entity's name or a message id."""
+        """All notices so far in their order that hold the texts, such as an entity's name or a message id.
+
+        Trouble goes to both topics; such a pair counts as one notice.
+        """
         self._drain()
-        return [n for n in self._notices if about in n.subject + n.text and message in n.text]
+        found: list[Notice] = []
+        for notice in self._notices:
+            known = any(notice.text == other.text and notice.topic != other.topic for other in found)
+            if not known and about in notice.subject + notice.text and message in notice.text:
+                found.append(notice)
+        return found
+
+    def on_topic(self, topic: str, about: str = "") -> list[Notice]:
+        """The notices of one topic."""
+        self._drain()
+        return [n for n in self._notices if n.topic == topic and about in n.subject + n.text]
 
     def stages(self, about: str = "", message: str = "") -> list[str]:
         """Their stages."""
