@@ -1,1 +1,31 @@
-//! x
+//! Locks a compromised AWS entity down from one SNS message, proves it, mails it, and can undo it.
+//!
+//! The modules, in the order in which a message meets them:
+//!
+//! - [`ingress`] reads the event; [`request`] is what was asked, [`arn`] and [`entity`] what it names, [`settings`] what is configured.
+//! - [`guard`] says what may never be touched.
+//! - [`entities`] survey AWS (one file a kind of entity) and [`plan`] the steps, purely.
+//! - [`record`] is what a containment is remembered by, [`journal`] where, [`admit`] decides what a request means for it.
+//! - [`steps`] change AWS and change it back (one file a kind of change), through [`aws`].
+//! - [`execute`] contains, [`release`] undoes, [`notice`] tells people and programs.
+//! - [`handler`] holds all of it together.
+
+pub mod admit;
+pub mod arn;
+pub mod aws;
+pub mod entities;
+pub mod entity;
+pub mod execute;
+pub mod guard;
+pub mod handler;
+pub mod ingress;
+pub mod journal;
+pub mod moment;
+pub mod notice;
+pub mod plan;
+pub mod record;
+pub mod release;
+pub mod request;
+pub mod settings;
+pub mod steps;
+mod work;

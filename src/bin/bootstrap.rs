@@ -1,2 +1,49 @@
-//! x
-fn main(){}
+//! The Lambda function: makes everything once, and handles one event after the other.
+
+use std::collections::HashMap;
+use std::rc::Rc;
+
+use entity_lockdown::aws::{Accounts, accounts::shared_config};
+use entity_lockdown::handler::{Deps, HandlerError, handle};
+use entity_lockdown::journal::{Journal, dynamo::Table};
+use entity_lockdown::notice::Publisher;
+use entity_lockdown::settings::Settings;
+use lambda_runtime::{Error, LambdaEvent, service_fn};
+use serde_json::Value;
+
+#[tokio::main(flavor = "current_thread")]
+async fn main() -> Result<(), Error> {
+    let level = std::env::var("LOG_LEVEL").unwrap_or_else(|_| "info".to_owned());
+    let filter =
+        tracing_subscriber::EnvFilter::try_new(&level).unwrap_or_else(|_| tracing_subscriber::EnvFilter::new("info"));
+    // JSON, one line each, without a time of its own: Lambda adds it.
+    tracing_subscriber::fmt()
+        .json()
+        .with_env_filter(filter)
+        .with_target(false)
+        .flatten_event(true)
+        .with_writer(std::io::stdout)
+        .init();
+
+    let variables: HashMap<String, String> = std::env::vars().collect();
+    let settings = Settings::read(&variables)?;
+    let config = shared_config().await;
+    let process = variables.get("AWS_LAMBDA_LOG_STREAM_NAME").cloned().unwrap_or_default();
+    let began = entity_lockdown::moment::Moment::now().millis();
+    let deps = Rc::new(Deps::new(
+        settings.clone(),
+        Accounts::new(config.clone(), &settings.member_role, settings.hub()),
+        Journal::Dynamo(Table::new(
+            aws_sdk_dynamodb::Client::new(&config),
+            &settings.journal_table,
+            settings.hub().as_str(),
+        )),
+        Publisher::new(aws_sdk_sns::Client::new(&config), &settings),
+        format!("{process}#{}-{began}", std::process::id()),
+    ));
+    lambda_runtime::run(service_fn(move |event: LambdaEvent<Value>| {
+        let deps = Rc::clone(&deps);
+        async move { handle(event.payload, &deps).await.map_err(|error: HandlerError| error) }
+    }))
+    .await
+}

@@ -1,0 +1,266 @@
+//! What users and roles have in common: the facts about them, and how they are denied everything.
+
+use aws_sdk_iam::types::SummaryKeyType;
+use futures_util::future::try_join;
+
+use crate::arn::Arn;
+use crate::aws::{Failure, Member};
+use crate::entity::Entity;
+use crate::guard::Refusal;
+use crate::plan::Planned;
+use crate::record::{Record, StepState};
+use crate::settings::Settings;
+use crate::steps::attach_policy::{AttachPolicy, Attached, attached_policies};
+use crate::steps::boundary::{Boundary, BoundaryState};
+use crate::steps::inline_policy::{Denied, InlinePolicy};
+use crate::steps::principal::{Principal, PrincipalKind};
+use crate::steps::{Permission, Step, written};
+
+/// AWS's default quota of managed policies per user or role; it can only be raised (IAM User Guide, "IAM and STS quotas").
+const DEFAULT_QUOTA: usize = 10;
+
+/// What is read of a principal.
+pub(crate) const PERMISSIONS: &[Permission] = &[
+    Permission {
+        action: "iam:GetAccountSummary",
+        used_for: "know the quota of managed policies",
+    },
+    Permission {
+        action: "iam:GetRole",
+        used_for: "find a role's real ARN, id and boundary",
+    },
+    Permission {
+        action: "iam:GetUser",
+        used_for: "find a user's real ARN, id and boundary",
+    },
+    Permission {
+        action: "iam:ListAttachedRolePolicies",
+        used_for: "see whether a role is denied already",
+    },
+    Permission {
+        action: "iam:ListAttachedUserPolicies",
+        used_for: "see whether a user is denied already",
+    },
+];
+
+/// The facts about a user or role.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PrincipalFacts {
+    /// Who it is, by its canonical ARN and unique id.
+    pub principal: Principal,
+    /// Whether AWSDenyAll is attached already.
+    pub denied: bool,
+    /// Whether its quota of managed policies is full.
+    pub full: bool,
+    /// Its permissions boundary.
+    pub boundary: Option<String>,
+}
+
+/// Reads the facts about the user or role by this name: the calls run side by side.
+pub(crate) async fn survey(kind: PrincipalKind, name: &str, member: &Member) -> Result<PrincipalFacts, Failure> {
+    let (identity, attached) = try_join(identify(kind, name, member), attached_policies(member, kind, name)).await?;
+    let (principal, boundary) = identity;
+    let denied = attached.contains(&member.deny_all());
+    let full = !denied && attached.len() >= DEFAULT_QUOTA && attached.len() >= quota(kind, member).await?;
+    Ok(PrincipalFacts {
+        principal,
+        denied,
+        full,
+        boundary,
+    })
+}
+
+async fn identify(kind: PrincipalKind, name: &str, member: &Member) -> Result<(Principal, Option<String>), Failure> {
+    let (found, id, arn, boundary, call) = match kind {
+        PrincipalKind::User => {
+            let call = "iam:GetUser";
+            let answer = member
+                .iam
+                .get_user()
+                .user_name(name)
+                .send()
+                .await
+                .map_err(|error| member.failure(call, name, &error))?;
+            let user = answer.user.ok_or_else(|| unreadable(member, call, name))?;
+            (user.user_name, user.user_id, user.arn, user.permissions_boundary, call)
+        }
+        PrincipalKind::Role => {
+            let call = "iam:GetRole";
+            let answer = member
+                .iam
+                .get_role()
+                .role_name(name)
+                .send()
+                .await
+                .map_err(|error| member.failure(call, name, &error))?;
+            let role = answer.role.ok_or_else(|| unreadable(member, call, name))?;
+            (role.role_name, role.role_id, role.arn, role.permissions_boundary, call)
+        }
+    };
+    let arn: Arn = arn.parse().map_err(|_| unreadable(member, call, name))?;
+    Ok((
+        Principal {
+            kind,
+            name: found,
+            arn,
+            id,
+        },
+        boundary.and_then(|boundary| boundary.permissions_boundary_arn),
+    ))
+}
+
+fn unreadable(member: &Member, call: &'static str, name: &str) -> Failure {
+    Failure::own(
+        call,
+        name,
+        member.account.as_str(),
+        "UnreadableAnswer",
+        "the answer lacks the ARN",
+    )
+}
+
+async fn quota(kind: PrincipalKind, member: &Member) -> Result<usize, Failure> {
+    let key = match kind {
+        PrincipalKind::User => SummaryKeyType::AttachedPoliciesPerUserQuota,
+        PrincipalKind::Role => SummaryKeyType::AttachedPoliciesPerRoleQuota,
+    };
+    let answer = member.iam.get_account_summary().send().await;
+    let answer = answer.map_err(|error| member.failure("iam:GetAccountSummary", "the account", &error))?;
+    let quota = answer
+        .summary_map
+        .and_then(|map| map.get(&key).copied())
+        .and_then(|quota| usize::try_from(quota).ok());
+    Ok(quota.unwrap_or(DEFAULT_QUOTA))
+}
+
+/// Refuses a path that is not the real one: the name alone does not say who is meant.
+pub(crate) fn same_path(entity: &Entity, principal: &Principal) -> Result<(), Refusal> {
+    let real = principal.arn.resource.split_once('/').map_or("", |(_, rest)| rest);
+    let real = format!(
+        "/{}",
+        real.rsplit_once('/')
+            .map_or(String::new(), |(path, _)| format!("{path}/"))
+    );
+    match &entity.path {
+        Some(path) if *path != real => Err(Refusal(format!(
+            "{} does not exist under this path: the real ARN is {}. Publish that one if it is meant",
+            entity.named, principal.arn
+        ))),
+        _ => Ok(()),
+    }
+}
+
+/// The steps that deny a principal everything: AWSDenyAll; where that can't be attached, an inline policy; where that can't be
+/// written, a permissions boundary.
+pub(crate) fn deny(facts: &PrincipalFacts, phase: u8, settings: &Settings, record: Option<&Record>) -> Vec<Planned> {
+    let principal = || facts.principal.clone();
+    let attach = AttachPolicy { principal: principal() };
+    let before = written(&Attached { attached: facts.denied });
+    let attach = Planned::new(phase, attach, Some(before));
+    if facts.denied || !(facts.full || gave_up(&attach.step, record)) {
+        return vec![attach];
+    }
+    let inline = Planned::new(
+        phase,
+        InlinePolicy {
+            principal: principal(),
+            denied: Denied::Everybody,
+        },
+        None,
+    );
+    if settings.inline_deny && !gave_up(&inline.step, record) {
+        return vec![inline];
+    }
+    let before = written(&BoundaryState {
+        boundary: facts.boundary.clone(),
+    });
+    vec![Planned::new(phase, Boundary { principal: principal() }, Some(before))]
+}
+
+/// Whether the record says that a step can't be made: its quota is full, or the member role may not.
+pub(crate) fn gave_up(step: &Step, record: Option<&Record>) -> bool {
+    let recorded = record.and_then(|record| record.steps.iter().find(|recorded| recorded.step.key() == step.key()));
+    recorded.is_some_and(|recorded| match recorded.state {
+        StepState::Replaced => true,
+        StepState::Failed => recorded
+            .code
+            .as_deref()
+            .is_some_and(|code| matches!(code, "LimitExceeded" | "AccessDenied")),
+        StepState::Planned
+        | StepState::Applied
+        | StepState::Unchanged
+        | StepState::Undone
+        | StepState::Kept
+        | StepState::Left
+        | StepState::Gone => false,
+    })
+}
+
+/// What people should know about how a principal is denied, where it is not the plain way.
+pub(crate) fn remarks(facts: &PrincipalFacts, steps: &[Planned], settings: &Settings) -> Vec<String> {
+    let mut remarks = Vec::new();
+    let label = facts.principal.label();
+    match steps.first().map(|planned| &planned.step) {
+        Some(Step::InlinePolicy(_)) => {
+            remarks.push(format!(
+                "The quota of managed policies of {label} is full: an inline policy denies instead"
+            ));
+        }
+        Some(Step::Boundary(_)) if settings.inline_deny => {
+            remarks.push(format!(
+                "No policy can be added to {label}: a permissions boundary denies instead"
+            ));
+        }
+        Some(Step::Boundary(_)) => {
+            remarks.push(format!(
+                "The quota of managed policies of {label} is full, and InlineDeny is `no`: a permissions boundary denies instead"
+            ));
+        }
+        _ => {}
+    }
+    remarks
+}
+
+#[cfg(test)]
+pub(crate) mod tests {
+    use super::*;
+
+    /// The facts about an ordinary principal.
+    pub(crate) fn facts(kind: PrincipalKind, arn: &str) -> PrincipalFacts {
+        let arn: Arn = arn.parse().expect("an ARN");
+        let name = arn.resource.rsplit('/').next().unwrap_or_default().to_owned();
+        PrincipalFacts {
+            principal: Principal {
+                kind,
+                name,
+                arn,
+                id: "AIDAEXAMPLE".into(),
+            },
+            denied: false,
+            full: false,
+            boundary: None,
+        }
+    }
+
+    fn entity(arn: &str) -> Entity {
+        arn.parse().expect("an entity")
+    }
+
+    #[test]
+    fn a_wrong_path_is_refused_and_the_real_arn_named() {
+        let facts = facts(PrincipalKind::User, "arn:aws:iam::222222222222:user/div/alice");
+        for (named, right) in [
+            ("arn:aws:iam::222222222222:user/div/alice", true),
+            ("arn:aws:iam::222222222222:user/div/ALICE", true),
+            ("arn:aws:iam::222222222222:user/alice", false),
+            ("arn:aws:iam::222222222222:user/other/alice", false),
+            ("arn:aws:iam::222222222222:user/div/sub/alice", false),
+        ] {
+            let judged = same_path(&entity(named), &facts.principal);
+            assert_eq!(judged.is_ok(), right, "{named}");
+            if let Err(refusal) = judged {
+                assert!(refusal.0.contains("user/div/alice"), "{refusal}");
+            }
+        }
+    }
+}

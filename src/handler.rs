@@ -1,0 +1,282 @@
+//! Holds the way of a message together: event in, notices out, and an error exactly when a retry can help.
+
+use std::cell::{Cell, RefCell};
+use std::collections::{HashSet, VecDeque};
+
+use futures_util::StreamExt;
+use futures_util::stream::iter;
+use lambda_runtime::Diagnostic;
+use serde_json::Value;
+use tracing::Instrument;
+
+use crate::aws::Accounts;
+use crate::guard;
+use crate::ingress::sns::{self, Content, Delivery, NotAnSnsEvent};
+use crate::journal::Journal;
+use crate::moment::Moment;
+use crate::notice::{Publisher, Report, Stage};
+use crate::request::{Action, Message, Request};
+use crate::settings::Settings;
+use crate::{execute, release};
+
+/// How many entities of a message are worked on at once.
+const AT_ONCE: usize = 8;
+
+/// A wrong ExternalId is mailed once in so many seconds: a flood of such messages is no flood of mails.
+const REFUSAL_PAUSE_SECONDS: u64 = 600;
+
+/// How many refusals are remembered, so that a copy of a message is refused silently.
+const REFUSALS_KEPT: usize = 1000;
+
+/// All that the work needs, made once for the process.
+#[derive(Debug)]
+pub struct Deps {
+    /// What is configured.
+    pub settings: Settings,
+    /// The member accounts.
+    pub accounts: Accounts,
+    /// The journal.
+    pub journal: Journal,
+    /// The notices.
+    pub publisher: Publisher,
+    /// What tells this process from all others.
+    pub process: String,
+    works: Cell<u64>,
+    last_stranger: Cell<Option<Moment>>,
+    strangers: Cell<u64>,
+    refused: RefCell<(HashSet<String>, VecDeque<String>)>,
+}
+
+/// How one request ended.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Outcome {
+    /// With this notice.
+    Ended(Stage),
+    /// Nothing was to say.
+    Silent,
+    /// A retry can help, for this reason.
+    Retry(String),
+}
+
+/// An error that reaches Lambda. Its type is a stable word.
+#[derive(Debug, thiserror::Error)]
+pub enum HandlerError {
+    /// The event is of another shape; a retry brings it to the dead-letter queue, where it can be looked at.
+    #[error(transparent)]
+    NotAnSnsEvent(#[from] NotAnSnsEvent),
+    /// Something failed that may work when the event is delivered again.
+    #[error("{0}")]
+    RetryCanHelp(String),
+}
+
+impl From<HandlerError> for Diagnostic {
+    fn from(error: HandlerError) -> Self {
+        let error_type = match &error {
+            HandlerError::NotAnSnsEvent(_) => "NotAnSnsEvent",
+            HandlerError::RetryCanHelp(_) => "RetryCanHelp",
+        };
+        Self {
+            error_type: error_type.to_owned(),
+            error_message: error.to_string(),
+        }
+    }
+}
+
+impl Deps {
+    /// Puts the parts together.
+    pub fn new(
+        settings: Settings,
+        accounts: Accounts,
+        journal: Journal,
+        publisher: Publisher,
+        process: String,
+    ) -> Self {
+        Self {
+            settings,
+            accounts,
+            journal,
+            publisher,
+            process,
+            works: Cell::new(0),
+            last_stranger: Cell::new(None),
+            strangers: Cell::new(0),
+            refused: RefCell::default(),
+        }
+    }
+
+    /// A name for one piece of work, under which it holds leases. A retried invocation may have the same request id: this differs.
+    pub(crate) fn new_holder(&self) -> String {
+        self.works.set(self.works.get() + 1);
+        format!("{}/{}", self.process, self.works.get())
+    }
+
+    /// Refuses a request with a notice, once for a message and entity.
+    pub(crate) async fn refuse(&self, request: &Request, reason: &str) -> Outcome {
+        if !self.first_refusal(&format!("{} {}", request.message.id, request.entity.key())) {
+            return Outcome::Silent;
+        }
+        tracing::warn!(entity = %request.entity.named, "refused: {reason}");
+        self.publisher.publish(&Report::refused(request, reason)).await;
+        Outcome::Ended(Stage::Refused)
+    }
+
+    /// Refuses a message, or a part of it, that names no entity.
+    async fn refuse_message(&self, message: &Message, part: &str, reason: &str) {
+        if !self.first_refusal(&format!("{} {part}", message.id)) {
+            return;
+        }
+        tracing::warn!(message = message.id, "refused: {reason}");
+        let next = vec!["Nothing was changed for it. Publish a corrected message".to_owned()];
+        let report = Report {
+            message_id: Some(message.id.clone()),
+            next,
+            ..Report::bare(Stage::Refused, reason)
+        };
+        self.publisher.publish(&report).await;
+    }
+
+    fn first_refusal(&self, what: &str) -> bool {
+        let (known, order) = &mut *self.refused.borrow_mut();
+        if !known.insert(what.to_owned()) {
+            return false;
+        }
+        order.push_back(what.to_owned());
+        if order.len() > REFUSALS_KEPT
+            && let Some(oldest) = order.pop_front()
+        {
+            known.remove(&oldest);
+        }
+        true
+    }
+
+    /// Whether a message carries the secret that its action needs.
+    fn admits(&self, delivery: &Delivery) -> bool {
+        let own = self.settings.release_external_id.as_ref().filter(|_| delivery.releases);
+        let secret = own.unwrap_or(&self.settings.external_id);
+        delivery.external_id.as_deref().is_some_and(|said| secret.matches(said))
+    }
+
+    /// Refuses a message without the right secret: nothing of it is repeated, and not every one is mailed.
+    async fn refuse_stranger(&self) {
+        let now = Moment::now();
+        self.strangers.set(self.strangers.get() + 1);
+        tracing::warn!(
+            count = self.strangers.get(),
+            "a message came without the right ExternalId"
+        );
+        if self
+            .last_stranger
+            .get()
+            .is_some_and(|last| now < last.plus_seconds(REFUSAL_PAUSE_SECONDS))
+        {
+            return;
+        }
+        self.last_stranger.set(Some(now));
+        let summary = format!(
+            "A message without the right ExternalId was refused ({} since this process began): nothing was read or changed in any account",
+            self.strangers.get()
+        );
+        let next = vec![
+            "If it was yours: publish it with the ExternalId of this deployment (a release may need its own)"
+                .to_owned(),
+            "If not: see in CloudTrail who publishes to the request topic, and take that right away".to_owned(),
+            format!(
+                "Further ones are logged and counted, and mailed again after {} minutes at the earliest",
+                REFUSAL_PAUSE_SECONDS / 60
+            ),
+        ];
+        self.publisher
+            .publish(&Report {
+                next,
+                ..Report::bare(Stage::Refused, summary)
+            })
+            .await;
+    }
+}
+
+/// Carries out all that an event asks for.
+///
+/// # Errors
+/// The event is no SNS event, or something failed that a retry can help.
+pub async fn handle(event: Value, deps: &Deps) -> Result<(), HandlerError> {
+    let mut retries = Vec::new();
+    for delivery in sns::read(event)? {
+        if !deps.admits(&delivery) {
+            deps.refuse_stranger().await;
+            continue;
+        }
+        let requests = requests(delivery, deps).await;
+        let outcomes = iter(requests)
+            .map(|request| carry_out(request, deps))
+            .buffer_unordered(AT_ONCE)
+            .collect::<Vec<_>>()
+            .await;
+        retries.extend(outcomes.into_iter().filter_map(|outcome| match outcome {
+            Outcome::Retry(reason) => Some(reason),
+            Outcome::Ended(_) | Outcome::Silent => None,
+        }));
+    }
+    if retries.is_empty() {
+        Ok(())
+    } else {
+        Err(HandlerError::RetryCanHelp(retries.join("; ")))
+    }
+}
+
+/// The requests of a message; what is none is refused.
+async fn requests(delivery: Delivery, deps: &Deps) -> Vec<Request> {
+    let message = delivery.message;
+    let Content {
+        action,
+        entities,
+        claims,
+        force,
+        reactivate_keys,
+    } = match delivery.content {
+        Ok(content) => content,
+        Err(reason) => {
+            deps.refuse_message(&message, "", &reason).await;
+            return vec![];
+        }
+    };
+    let mut requests: Vec<Request> = Vec::new();
+    for (n, entity) in entities.into_iter().enumerate() {
+        match entity {
+            Ok(entity) if requests.iter().any(|request| request.entity.key() == entity.key()) => {}
+            Ok(entity) => {
+                let (message, claims) = (message.clone(), claims.clone());
+                requests.push(Request {
+                    action,
+                    entity,
+                    message,
+                    claims,
+                    force,
+                    reactivate_keys,
+                });
+            }
+            Err(refusal) => {
+                deps.refuse_message(&message, &n.to_string(), &refusal.to_string())
+                    .await
+            }
+        }
+    }
+    requests
+}
+
+async fn carry_out(request: Request, deps: &Deps) -> Outcome {
+    let span = tracing::info_span!("request", entity = %request.entity.named, action = %request.action, message = request.message.id);
+    async {
+        let outcome = match request.action {
+            Action::Release => release::release(deps, &request).await,
+            Action::Contain | Action::Plan => match guard::judge_name(&request.entity, &deps.settings) {
+                Err(refusal) => deps.refuse(&request, &refusal.0).await,
+                Ok(()) if request.action == Action::Plan => execute::plan(deps, &request).await,
+                Ok(()) => execute::contain(deps, &request).await,
+            },
+        };
+        tracing::info!(?outcome, "request ended");
+        outcome
+    }
+    .instrument(span)
+    .await
+}

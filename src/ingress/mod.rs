@@ -1,0 +1,3 @@
+//! The ways in, one file each, all ending in requests.
+
+pub mod sns;

@@ -1,0 +1,137 @@
+//! Writes the mail: a subject that SNS accepts, and a body for a tired person.
+
+use std::fmt::Write;
+
+use super::report::Line;
+use super::{Report, Stage};
+
+/// SNS takes subjects of fewer than 100 ASCII characters without line breaks (SNS API Reference, "Publish").
+const LONGEST_SUBJECT: usize = 99;
+
+/// The subject: stage, entity and account, the entity's name cut where it must be.
+pub fn subject(report: &Report) -> String {
+    let subject = match &report.account_id {
+        Some(account) => {
+            let tail = format!(" in {account}");
+            let head = format!("{}: {}", report.stage, report.label);
+            let room = LONGEST_SUBJECT.saturating_sub(tail.len());
+            if head.len() > room {
+                format!(
+                    "{}...{tail}",
+                    head.chars().take(room.saturating_sub(3)).collect::<String>()
+                )
+            } else {
+                format!("{head}{tail}")
+            }
+        }
+        None => format!("{}: a message to entity-lockdown", report.stage),
+    };
+    subject
+        .chars()
+        .map(|c| if c.is_ascii_graphic() || c == ' ' { c } else { '?' })
+        .take(LONGEST_SUBJECT)
+        .collect()
+}
+
+/// The body.
+pub fn body(report: &Report) -> String {
+    let mut text = format!("{}\n", sentence(&report.summary));
+    let mut list = |title: &str, lines: &[String]| {
+        if !lines.is_empty() {
+            // INVARIANT: writing to a String doesn't fail.
+            let _ = write!(text, "\n{title}\n");
+            for line in lines {
+                let _ = writeln!(text, "  - {line}");
+            }
+        }
+    };
+    if !report.journalled {
+        list(
+            "UNJOURNALLED",
+            &[
+                "The journal could not be reached, so this record is in the function's log alone: import it with \
+               `lockdown journal import` before a release can undo anything"
+                    .to_owned(),
+            ],
+        );
+    }
+    let steps: Vec<String> = report
+        .steps
+        .iter()
+        .enumerate()
+        .map(|(n, line)| format!("{}. {}", n + 1, words(line)))
+        .collect();
+    list(
+        if report.stage == Stage::Planned {
+            "Steps"
+        } else {
+            "Being done"
+        },
+        &steps,
+    );
+    list("Done", &report.done.iter().map(words).collect::<Vec<_>>());
+    list("NOT done", &report.not_done.iter().map(words).collect::<Vec<_>>());
+    list("STAYS OPEN", &report.residue);
+    list("Also affected", &report.affected);
+    list("Good to know", &report.remarks);
+    list("What to do next", &report.next);
+    if let Some(command) = &report.release_command {
+        let _ = write!(text, "\nTo release (asks for the ExternalId)\n  {command}\n");
+    }
+    text.push('\n');
+    let claimed = &report.claimed;
+    for (name, value) in [
+        ("Entity", report.entity.as_ref()),
+        ("Account", report.account_id.as_ref()),
+        ("Containment", report.containment_id.as_ref()),
+        ("Message", report.message_id.as_ref()),
+        ("Reason (as claimed)", claimed.reason.as_ref()),
+        ("Incident (as claimed)", claimed.incident.as_ref()),
+        ("Requested by (as claimed)", claimed.requested_by.as_ref()),
+    ] {
+        if let Some(value) = value {
+            let _ = writeln!(text, "{name}: {value}");
+        }
+    }
+    let _ = writeln!(text, "Written: {}", report.at.for_people());
+    text
+}
+
+fn words(line: &Line) -> String {
+    let mut text = line.what.clone();
+    if let Some(at) = line.at {
+        let _ = write!(text, " ({})", at.for_people());
+    }
+    if let Some(why) = &line.why {
+        let _ = write!(text, ": {why}");
+    }
+    text
+}
+
+fn sentence(text: &str) -> String {
+    let ends = text.ends_with(['.', '!', '?']);
+    if ends { text.to_owned() } else { format!("{text}.") }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::admit::tests::request;
+    use crate::request::Action;
+
+    #[test]
+    fn a_subject_is_short_ascii_and_names_stage_entity_and_account() {
+        let mut asked = request(Action::Contain, "m1", 0);
+        let report = Report::about(Stage::Contained, &asked, "done");
+        assert_eq!(subject(&report), "Contained: IAM user alice in 222222222222");
+        asked.entity.name = "x".repeat(300);
+        let long = subject(&Report::about(Stage::Contained, &asked, "done"));
+        assert_eq!(long.len(), LONGEST_SUBJECT);
+        assert!(long.ends_with("... in 222222222222"), "{long}");
+        let odd = Report {
+            label: "a\r\nBcc: ä".to_owned(),
+            ..report
+        };
+        assert_eq!(subject(&odd), "Contained: a??Bcc: ? in 222222222222");
+    }
+}

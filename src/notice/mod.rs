@@ -1,0 +1,49 @@
+//! Tells people by mail, and programs by JSON, what was done and what was not.
+
+pub mod mail;
+pub mod publisher;
+pub mod report;
+
+use std::fmt;
+
+use serde::{Deserialize, Serialize};
+
+pub use publisher::Publisher;
+pub use report::Report;
+
+/// What a notice says.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub enum Stage {
+    /// Work has begun; nothing is certain yet.
+    Started,
+    /// Every step was read back, and nothing known stays open.
+    Contained,
+    /// Some of it holds, and the notice says what doesn't.
+    Partial,
+    /// Nothing of it holds.
+    Failed,
+    /// It was not even tried.
+    Refused,
+    /// Everything was put back.
+    Released,
+    /// These steps would be made.
+    Planned,
+    /// Nothing was to do.
+    Unchanged,
+}
+
+impl Stage {
+    /// Whether somebody must act: such notices go to the failure topic as well.
+    pub fn is_trouble(self) -> bool {
+        match self {
+            Self::Partial | Self::Failed | Self::Refused => true,
+            Self::Started | Self::Contained | Self::Released | Self::Planned | Self::Unchanged => false,
+        }
+    }
+}
+
+impl fmt::Display for Stage {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Debug::fmt(self, f)
+    }
+}

@@ -1,0 +1,118 @@
+//! Publishes notices. A failed one never stands in the way: it is logged and counted.
+
+use std::cell::Cell;
+
+use aws_sdk_sns::Client;
+use aws_sdk_sns::types::MessageAttributeValue;
+use serde_json::json;
+
+use super::{Report, mail};
+use crate::aws::Failure;
+use crate::settings::Settings;
+
+/// SNS takes 262,144 bytes; the rest is room for attributes, escaping and the other protocol's text.
+const LONGEST_TEXT: usize = 60_000;
+
+/// Where notices go.
+#[derive(Debug)]
+pub struct Publisher {
+    client: Client,
+    audit: String,
+    failure: String,
+    hub: String,
+    lost: Cell<u64>,
+}
+
+impl Publisher {
+    /// Publishes to the two topics of these settings.
+    pub fn new(client: Client, settings: &Settings) -> Self {
+        let (audit, failure, hub) = (
+            settings.audit_topic.clone(),
+            settings.failure_topic.clone(),
+            settings.hub().to_string(),
+        );
+        Self {
+            client,
+            audit,
+            failure,
+            hub,
+            lost: Cell::new(0),
+        }
+    }
+
+    /// Publishes a notice to the audit topic, and to the failure topic too where somebody must act. Says whether the audit topic
+    /// has it.
+    pub async fn publish(&self, report: &Report) -> bool {
+        if report.stage.is_trouble() {
+            let (audit, _) = tokio::join!(self.send(&self.audit, report), self.send(&self.failure, report));
+            return audit;
+        }
+        self.send(&self.audit, report).await
+    }
+
+    async fn send(&self, topic: &str, report: &Report) -> bool {
+        let text = cut(mail::body(report));
+        let data = serde_json::to_string(report).unwrap_or_default();
+        let data = if data.len() > LONGEST_TEXT { short(report) } else { data };
+        let message = json!({"default": data, "email": text}).to_string();
+        let mut call = self
+            .client
+            .publish()
+            .topic_arn(topic)
+            .subject(mail::subject(report))
+            .message_structure("json")
+            .message(message);
+        let attributes = [
+            ("Stage", Some(report.stage.to_string())),
+            ("Action", report.action.map(|action| action.to_string())),
+            ("EntityType", report.entity_type.map(str::to_owned)),
+            ("AccountId", report.account_id.clone()),
+            ("ContainmentId", report.containment_id.clone()),
+        ];
+        for (name, value) in attributes {
+            let value = value.map(|value| {
+                MessageAttributeValue::builder()
+                    .data_type("String")
+                    .string_value(value)
+                    .build()
+            });
+            if let Some(Ok(value)) = value {
+                call = call.message_attributes(name, value);
+            }
+        }
+        match call.send().await {
+            Ok(_) => true,
+            Err(error) => {
+                self.lost.set(self.lost.get() + 1);
+                let failure = Failure::of("sns:Publish", topic, &self.hub, &error);
+                tracing::error!(stage = %report.stage, entity = report.entity, lost_notices = self.lost.get(), "notice not sent: {failure}");
+                false
+            }
+        }
+    }
+}
+
+fn cut(mut text: String) -> String {
+    if text.len() > LONGEST_TEXT {
+        let at = (0..=LONGEST_TEXT)
+            .rev()
+            .find(|at| text.is_char_boundary(*at))
+            .unwrap_or(0);
+        text.truncate(at);
+        text.push_str("\n[cut: the record has the rest, see `lockdown show`]\n");
+    }
+    text
+}
+
+/// The head of a report that is too long to be sent whole.
+fn short(report: &Report) -> String {
+    let short = Report {
+        done: vec![],
+        not_done: vec![],
+        steps: vec![],
+        affected: vec![],
+        remarks: vec!["This notice was too long: the record has the rest, see `lockdown show`".to_owned()],
+        ..report.clone()
+    };
+    serde_json::to_string(&short).unwrap_or_default()
+}

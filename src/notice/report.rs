@@ -1,0 +1,274 @@
+//! The content of a notice, as data: what programs receive as JSON, and what a mail is written from.
+
+use serde::Serialize;
+
+use crate::moment::Moment;
+use crate::notice::Stage;
+use crate::plan::Plan;
+use crate::record::{Record, StepState};
+use crate::request::{Action, Claims, Request};
+
+/// One line about a step.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Line {
+    /// What it is about.
+    pub what: String,
+    /// When it came to be so.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub at: Option<Moment>,
+    /// Why, where there is something to say.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub why: Option<String>,
+}
+
+impl Line {
+    /// A line without a time.
+    pub fn plain(what: impl Into<String>) -> Self {
+        Self {
+            what: what.into(),
+            at: None,
+            why: None,
+        }
+    }
+}
+
+/// What a notice says. The field names are stable: programs read them.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Report {
+    /// The stage.
+    pub stage: Stage,
+    /// What was asked.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub action: Option<Action>,
+    /// The entity's ARN.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub entity: Option<String>,
+    /// The kind of entity, such as `iam-user`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub entity_type: Option<&'static str>,
+    /// For people, such as `IAM user alice`.
+    #[serde(skip)]
+    pub label: String,
+    /// The entity's account.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub account_id: Option<String>,
+    /// The containment.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub containment_id: Option<String>,
+    /// The message that asked.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub message_id: Option<String>,
+    /// Why and by whom, as the message claims.
+    pub claimed: Claims,
+    /// When this was written.
+    pub at: Moment,
+    /// The main thing, in a sentence or two.
+    pub summary: String,
+    /// What holds, or was put back.
+    pub done: Vec<Line>,
+    /// What was not done, and why.
+    pub not_done: Vec<Line>,
+    /// What is to be done (plan), or is being done (started).
+    pub steps: Vec<Line>,
+    /// What is known to stay open.
+    pub residue: Vec<String>,
+    /// Who else is affected.
+    pub affected: Vec<String>,
+    /// What people should know beside it.
+    pub remarks: Vec<String>,
+    /// What to do next.
+    pub next: Vec<String>,
+    /// The command that releases, without the secret.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub release_command: Option<String>,
+    /// Whether the journal has the record.
+    pub journalled: bool,
+}
+
+impl Report {
+    /// A report about one request, with its summary.
+    pub fn about(stage: Stage, request: &Request, summary: impl Into<String>) -> Self {
+        Self {
+            stage,
+            action: Some(request.action),
+            entity: Some(request.entity.named.to_string()),
+            entity_type: Some(request.entity.kind.name()),
+            label: request.entity.to_string(),
+            account_id: Some(request.entity.account.to_string()),
+            containment_id: None,
+            message_id: Some(request.message.id.clone()),
+            claimed: request.claims.clone(),
+            ..Self::bare(stage, summary)
+        }
+    }
+
+    /// A report that names no entity, since none was named well.
+    pub fn bare(stage: Stage, summary: impl Into<String>) -> Self {
+        Self {
+            stage,
+            action: None,
+            entity: None,
+            entity_type: None,
+            label: String::new(),
+            account_id: None,
+            containment_id: None,
+            message_id: None,
+            claimed: Claims::default(),
+            at: Moment::now(),
+            summary: summary.into(),
+            done: vec![],
+            not_done: vec![],
+            steps: vec![],
+            residue: vec![],
+            affected: vec![],
+            remarks: vec![],
+            next: vec![],
+            release_command: None,
+            journalled: true,
+        }
+    }
+
+    /// A refusal of one request.
+    pub fn refused(request: &Request, reason: impl Into<String>) -> Self {
+        Self {
+            next: vec!["Nothing was changed. Publish a corrected message if something should be".to_owned()],
+            ..Self::about(Stage::Refused, request, reason)
+        }
+    }
+
+    /// The steps of a plan that nobody has carried out.
+    pub fn planned(request: &Request, plan: &Plan) -> Self {
+        let entity = &request.entity;
+        Self {
+            entity: Some(plan.entity.to_string()),
+            steps: plan
+                .steps
+                .iter()
+                .map(|planned| Line::plain(planned.step.describe()))
+                .collect(),
+            residue: plan.residue.clone(),
+            affected: plan.affected.clone(),
+            remarks: plan.remarks.clone(),
+            next: vec![
+                "Nothing was changed. Publish the same message with Action `contain` to carry this out".to_owned(),
+            ],
+            ..Self::about(
+                Stage::Planned,
+                request,
+                format!("This is what containing the {entity} would do, in this order"),
+            )
+        }
+    }
+
+    /// Work on a recorded plan begins.
+    pub fn started(request: &Request, record: &Record) -> Self {
+        let steps = record
+            .steps
+            .iter()
+            .filter(|step| matches!(step.state, StepState::Planned | StepState::Failed));
+        Self {
+            steps: steps.map(|step| Line::plain(step.step.describe())).collect(),
+            remarks: vec![],
+            next: vec!["Wait for the notice that says how it ended".to_owned()],
+            ..Self::of(
+                Stage::Started,
+                request,
+                record,
+                format!(
+                    "Containment of the {} has started; nothing is certain yet",
+                    request.entity
+                ),
+            )
+        }
+    }
+
+    /// How a containment stands, by its record.
+    pub fn contained(stage: Stage, request: &Request, record: &Record, summary: String, next: Vec<String>) -> Self {
+        let mut report = Self {
+            next,
+            ..Self::of(stage, request, record, summary)
+        };
+        for step in &record.steps {
+            let line = Line {
+                what: step.step.describe(),
+                at: Some(step.at),
+                why: step.detail.clone(),
+            };
+            match step.state {
+                StepState::Applied => report.done.push(line),
+                StepState::Unchanged => report.done.push(Line {
+                    why: Some("it was so before; a release leaves it".to_owned()),
+                    ..line
+                }),
+                StepState::Planned | StepState::Failed => report.not_done.push(line),
+                StepState::Replaced => {
+                    let why = format!(
+                        "another step does its work: {}",
+                        step.detail.clone().unwrap_or_default()
+                    );
+                    report.remarks.push(format!("{} was not possible, {why}", line.what));
+                }
+                StepState::Undone | StepState::Kept | StepState::Left | StepState::Gone => {}
+            }
+        }
+        report
+    }
+
+    /// How a release stands, by its record.
+    pub fn released(stage: Stage, request: &Request, record: &Record, summary: String, next: Vec<String>) -> Self {
+        let of = Self::of(stage, request, record, summary);
+        let mut report = Self {
+            next,
+            residue: vec![],
+            affected: vec![],
+            remarks: vec![],
+            ..of
+        };
+        for step in record.steps.iter().rev().filter(|step| step.step.reverses()) {
+            let line = Line {
+                what: step.step.describe_undo(&step.before),
+                at: Some(step.at),
+                why: step.detail.clone(),
+            };
+            match step.state {
+                StepState::Undone => report.done.push(line),
+                StepState::Gone => report.done.push(Line {
+                    why: Some("the resource no longer exists".to_owned()),
+                    ..line
+                }),
+                StepState::Kept | StepState::Left | StepState::Failed | StepState::Planned | StepState::Applied => {
+                    report.not_done.push(line)
+                }
+                StepState::Unchanged => report
+                    .remarks
+                    .push(format!("Left as it was before containment: {}", step.step.describe())),
+                StepState::Replaced => {}
+            }
+        }
+        if stage == Stage::Released {
+            report.release_command = None;
+        }
+        report
+    }
+
+    fn of(stage: Stage, request: &Request, record: &Record, summary: String) -> Self {
+        Self {
+            entity: Some(record.entity.to_string()),
+            containment_id: Some(record.containment.to_string()),
+            residue: record.residue.clone(),
+            affected: record.affected.clone(),
+            remarks: record.remarks.clone(),
+            release_command: Some(release_command(record)),
+            ..Self::about(stage, request, summary)
+        }
+    }
+}
+
+/// The command that releases what a record holds, ready to paste; it asks for the ExternalId itself.
+pub fn release_command(record: &Record) -> String {
+    format!(
+        "lockdown publish --topic-arn {} --action release --entity-arn {}",
+        record.topic, record.entity
+    )
+}

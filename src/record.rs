@@ -1,0 +1,345 @@
+//! What a containment is remembered by. The format is stable: names are written by hand, and old records parse for ever.
+
+use std::fmt;
+
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+use sha2::{Digest, Sha256};
+
+use crate::arn::Arn;
+use crate::moment::Moment;
+use crate::notice::Stage;
+use crate::plan::Planned;
+use crate::request::{Action, Claims, Request};
+use crate::steps::Step;
+
+/// The version of the format that this code writes.
+pub const FORMAT: u32 = 1;
+
+/// How many messages are remembered; older ones are older than the newest decided one, and so refused as stale.
+const MESSAGES_KEPT: usize = 200;
+
+/// How many entries the history keeps.
+const HISTORY_KEPT: usize = 200;
+
+/// How often a message may fail before its failure is mailed: Lambda delivers an asynchronous event three times.
+pub const ATTEMPTS: u32 = 3;
+
+/// The id of one containment.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub struct ContainmentId(String);
+
+impl ContainmentId {
+    /// The id that the message `message` gives the containment of the entity by `key`: a repetition gives the same.
+    pub fn of(key: &str, message: &str) -> Self {
+        let digest = Sha256::digest(format!("{key}\n{message}"));
+        Self(digest.iter().take(8).map(|byte| format!("{byte:02x}")).collect())
+    }
+
+    /// Sixteen hexadecimal digits.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Display for ContainmentId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+/// Where a containment stands.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Status {
+    /// Work is under way, or a crash interrupted it.
+    Containing,
+    /// Every step holds.
+    Contained,
+    /// Some steps hold, or something known stays open.
+    Partial,
+    /// No step holds.
+    Failed,
+    /// A release is under way, or something kept it from ending.
+    Releasing,
+    /// Everything was put back.
+    Released,
+}
+
+impl fmt::Display for Status {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Containing => "containing",
+            Self::Contained => "contained",
+            Self::Partial => "partial",
+            Self::Failed => "failed",
+            Self::Releasing => "releasing",
+            Self::Released => "released",
+        })
+    }
+}
+
+/// How far one step has come.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum StepState {
+    /// Recorded; the change may or may not have been made.
+    Planned,
+    /// Made by us, and read back.
+    Applied,
+    /// It was so before: kept up, and left by a release.
+    Unchanged,
+    /// Could not be made, or did not hold.
+    Failed,
+    /// Could not be made, and another step does its work.
+    Replaced,
+    /// Put back.
+    Undone,
+    /// Left locked by a release, since other containments hold the same change.
+    Kept,
+    /// Left by a release: changed by somebody else since, not asked for, or not possible.
+    Left,
+    /// Nothing to put back: the resource is gone.
+    Gone,
+}
+
+/// One step of the record.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct RecordedStep {
+    /// Its phase in the plan.
+    pub phase: u8,
+    /// What is changed.
+    pub step: Step,
+    /// The state before the first containment that holds this change.
+    pub before: Value,
+    /// How far it has come.
+    pub state: StepState,
+    /// Why it is so, for people.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub detail: Option<String>,
+    /// AWS's error code, where one is the reason.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub code: Option<String>,
+    /// When its state was last changed.
+    pub at: Moment,
+    /// The id by which AWS knows the call that made the change.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub aws_request: Option<String>,
+}
+
+/// A message that has been seen for this entity.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Seen {
+    /// Its id.
+    pub id: String,
+    /// What it asked for.
+    pub action: Action,
+    /// When SNS took it.
+    pub sent: Moment,
+    /// How often its work was begun.
+    pub attempts: u32,
+    /// The stage that it ended in; until then a copy resumes its work.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ended: Option<Stage>,
+    /// The notices sent for it.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub notices: Vec<Stage>,
+    /// Who asked and why, as claimed.
+    #[serde(flatten)]
+    pub claims: Claims,
+}
+
+/// Something that happened.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Event {
+    /// When.
+    pub at: Moment,
+    /// What, for people.
+    pub what: String,
+}
+
+/// The journal's item for one entity: its present or last containment.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Record {
+    /// The version of this format.
+    pub format: u32,
+    /// Partition, account, region, kind and name.
+    pub key: String,
+    /// The entity's ARN: the canonical one once it is known.
+    pub entity: Arn,
+    /// The unique id of a user or role.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub unique_id: Option<String>,
+    /// The present or last containment.
+    pub containment: ContainmentId,
+    /// Where it stands.
+    pub status: Status,
+    /// When the containment was opened.
+    pub opened: Moment,
+    /// When this record was last changed.
+    pub changed: Moment,
+    /// The topic that took the newest message: where a release can be published.
+    pub topic: String,
+    /// The steps, oldest first.
+    pub steps: Vec<RecordedStep>,
+    /// Who else is affected.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub affected: Vec<String>,
+    /// What is known to stay open.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub residue: Vec<String>,
+    /// What people should know beside it.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub remarks: Vec<String>,
+    /// The messages seen, oldest first.
+    pub messages: Vec<Seen>,
+    /// The newest time of a message that was decided; older ones are stale.
+    pub newest: Moment,
+    /// What happened, oldest first.
+    pub history: Vec<Event>,
+}
+
+impl Record {
+    /// The record that the first message for an entity begins.
+    pub fn begin(request: &Request, now: Moment) -> Self {
+        let key = request.entity.key();
+        Self {
+            format: FORMAT,
+            containment: ContainmentId::of(&key, &request.message.id),
+            key,
+            entity: request.entity.named.clone(),
+            unique_id: None,
+            status: Status::Containing,
+            opened: now,
+            changed: now,
+            topic: request.message.topic.clone(),
+            steps: vec![],
+            affected: vec![],
+            residue: vec![],
+            remarks: vec![],
+            messages: vec![],
+            newest: request.message.sent,
+            history: vec![],
+        }
+    }
+
+    /// Begins a new containment in the same record; what the messages and the history say stays.
+    pub fn begin_again(&mut self, request: &Request, now: Moment) {
+        let fresh = Self::begin(request, now);
+        // What only a release that asks for it puts back waits on.
+        let waiting = std::mem::take(&mut self.steps)
+            .into_iter()
+            .filter(|step| step.state == StepState::Left && step.step.on_request());
+        let steps = waiting.collect();
+        let (messages, history, newest) = (
+            std::mem::take(&mut self.messages),
+            std::mem::take(&mut self.history),
+            self.newest.max(fresh.newest),
+        );
+        *self = Self {
+            messages,
+            history,
+            newest,
+            steps,
+            ..fresh
+        };
+    }
+
+    /// The entry of a message, if it was seen.
+    pub fn seen(&self, message: &str) -> Option<&Seen> {
+        self.messages.iter().find(|seen| seen.id == message)
+    }
+
+    /// The entry of the request's message; made when it is seen for the first time.
+    pub fn seen_mut(&mut self, request: &Request) -> &mut Seen {
+        let at = match self.messages.iter().position(|seen| seen.id == request.message.id) {
+            Some(at) => at,
+            None => {
+                let excess = (self.messages.len() + 1).saturating_sub(MESSAGES_KEPT);
+                self.messages.drain(..excess);
+                self.messages.push(Seen {
+                    id: request.message.id.clone(),
+                    action: request.action,
+                    sent: request.message.sent,
+                    attempts: 0,
+                    ended: None,
+                    notices: vec![],
+                    claims: request.claims.clone(),
+                });
+                self.newest = self.newest.max(request.message.sent);
+                self.topic.clone_from(&request.message.topic);
+                self.messages.len() - 1
+            }
+        };
+        #[expect(clippy::indexing_slicing, reason = "the position was found or made just above")]
+        &mut self.messages[at]
+    }
+
+    /// Adds to the history, dropping the oldest beyond its limit.
+    pub fn happened(&mut self, at: Moment, what: impl Into<String>) {
+        let excess = (self.history.len() + 1).saturating_sub(HISTORY_KEPT);
+        self.history.drain(..excess);
+        self.history.push(Event { at, what: what.into() });
+    }
+
+    /// Whether something may still be locked. A failed containment with recorded steps counts: a call that seemed to fail may
+    /// have taken effect.
+    pub fn is_open(&self) -> bool {
+        match self.status {
+            Status::Containing | Status::Contained | Status::Partial | Status::Releasing => true,
+            Status::Failed => !self.steps.is_empty(),
+            Status::Released => false,
+        }
+    }
+
+    /// The claims of the message that opened the containment, or of the newest one.
+    pub fn claims(&self) -> Claims {
+        self.messages
+            .iter()
+            .rev()
+            .find(|seen| seen.action == Action::Contain)
+            .map(|seen| seen.claims.clone())
+            .unwrap_or_default()
+    }
+
+    /// Whether a step of the record does the same to the same resource.
+    pub fn find(&self, step: &Step) -> Option<usize> {
+        self.steps.iter().position(|recorded| recorded.step.key() == step.key())
+    }
+
+    /// The stage that the steps and the residue amount to.
+    pub fn amounts_to(&self) -> Status {
+        let holds = |step: &&RecordedStep| {
+            matches!(step.state, StepState::Applied | StepState::Unchanged) && step.step.reverses()
+        };
+        let open = |step: &RecordedStep| matches!(step.state, StepState::Failed | StepState::Planned);
+        let held = self.steps.iter().filter(holds).count();
+        match (self.steps.iter().any(open) || !self.residue.is_empty(), held) {
+            (_, 0) => Status::Failed,
+            (true, _) => Status::Partial,
+            (false, _) => Status::Contained,
+        }
+    }
+}
+
+impl RecordedStep {
+    /// A planned step, recorded with its state before.
+    pub fn planned(planned: Planned, before: Value, at: Moment) -> Self {
+        let Planned { phase, step, before: _ } = planned;
+        Self {
+            phase,
+            step,
+            before,
+            state: StepState::Planned,
+            detail: None,
+            code: None,
+            at,
+            aws_request: None,
+        }
+    }
+
+    /// Moves on to another state.
+    pub fn becomes(&mut self, state: StepState, detail: Option<String>, at: Moment) {
+        (self.state, self.detail, self.code, self.at) = (state, detail, None, at);
+    }
+}

@@ -1,0 +1,198 @@
+//! What the hub's template configures, read once from the function's environment.
+
+use std::collections::HashMap;
+use std::fmt;
+use std::time::Duration;
+
+use subtle::ConstantTimeEq;
+
+use crate::arn::{AccountId, Arn, Partition};
+
+/// A shared secret: it can be compared, and never shown.
+#[derive(Clone)]
+pub struct Secret(String);
+
+impl Secret {
+    /// Takes the secret's text.
+    pub fn new(text: impl Into<String>) -> Self {
+        Self(text.into())
+    }
+
+    /// Compares in a time that doesn't depend on where the texts differ (their lengths may show).
+    pub fn matches(&self, other: &str) -> bool {
+        !self.0.is_empty() && bool::from(self.0.as_bytes().ct_eq(other.as_bytes()))
+    }
+}
+
+impl fmt::Debug for Secret {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Secret(..)")
+    }
+}
+
+/// What to do with the active access keys of a contained user.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum AccessKeys {
+    /// Leave them: the deny covers them.
+    Keep,
+    /// Make them Inactive; they become active again only when a release asks for it.
+    Deactivate,
+}
+
+/// What the function was configured with.
+#[derive(Debug, Clone)]
+pub struct Settings {
+    /// The secret that a message must carry.
+    pub external_id: Secret,
+    /// The secret that a release must carry, where it is another one.
+    pub release_external_id: Option<Secret>,
+    /// The name of the role to assume in the entity's account.
+    pub member_role: String,
+    /// The function's own role: it names the hub's partition and account too.
+    pub function_role: Arn,
+    /// The function's own name.
+    pub function_name: String,
+    /// Where notices of the work go.
+    pub audit_topic: String,
+    /// Where notices of failure go as well.
+    pub failure_topic: String,
+    /// The journal's table.
+    pub journal_table: String,
+    /// How long tracked connections get to become untracked; zero leaves the untracking group out.
+    pub settle: Duration,
+    /// What happens to a user's access keys.
+    pub access_keys: AccessKeys,
+    /// Patterns of ARNs that are never touched; `*` stands for any characters.
+    pub protected: Vec<String>,
+    /// Whether inline policies may be written.
+    pub inline_deny: bool,
+}
+
+/// A variable of the environment that is missing or malformed.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("the environment variable {name} {problem}: deploy cloudformation/entity-lockdown.yaml again")]
+pub struct SettingsError {
+    name: &'static str,
+    problem: &'static str,
+}
+
+impl Settings {
+    /// Reads the settings from variables, by the names that the hub template sets.
+    pub fn read(variables: &HashMap<String, String>) -> Result<Self, SettingsError> {
+        let optional = |name: &str| variables.get(name).map(String::as_str).unwrap_or_default();
+        let required = |name: &'static str| match optional(name) {
+            "" => Err(SettingsError {
+                name,
+                problem: "is missing",
+            }),
+            value => Ok(value.to_owned()),
+        };
+        let wrong = |name, problem| SettingsError { name, problem };
+        let seconds: u64 = required("SETTLE_SECONDS")?
+            .parse()
+            .ok()
+            .filter(|seconds| *seconds <= 600)
+            .ok_or_else(|| wrong("SETTLE_SECONDS", "is not a number of seconds from 0 to 600"))?;
+        Ok(Self {
+            external_id: Secret::new(required("EXTERNAL_ID")?),
+            release_external_id: Some(optional("RELEASE_EXTERNAL_ID"))
+                .filter(|id| !id.is_empty())
+                .map(Secret::new),
+            member_role: required("MEMBER_ROLE_NAME")?,
+            function_role: required("FUNCTION_ROLE_ARN")?
+                .parse()
+                .map_err(|_| wrong("FUNCTION_ROLE_ARN", "is not an ARN"))?,
+            function_name: required("AWS_LAMBDA_FUNCTION_NAME")?,
+            audit_topic: required("AUDIT_TOPIC_ARN")?,
+            failure_topic: required("FAILURE_TOPIC_ARN")?,
+            journal_table: required("JOURNAL_TABLE")?,
+            settle: Duration::from_secs(seconds),
+            access_keys: match optional("ACCESS_KEYS") {
+                "" | "keep" => AccessKeys::Keep,
+                "deactivate" => AccessKeys::Deactivate,
+                _ => return Err(wrong("ACCESS_KEYS", "is neither `keep` nor `deactivate`")),
+            },
+            protected: optional("PROTECTED_ARNS")
+                .split(',')
+                .map(|pattern| pattern.trim().to_owned())
+                .filter(|pattern| !pattern.is_empty())
+                .collect(),
+            inline_deny: match optional("INLINE_DENY") {
+                "" | "yes" => true,
+                "no" => false,
+                _ => return Err(wrong("INLINE_DENY", "is neither `yes` nor `no`")),
+            },
+        })
+    }
+
+    /// The hub's partition.
+    pub fn partition(&self) -> Partition {
+        self.function_role.partition
+    }
+
+    /// The hub's account.
+    pub fn hub(&self) -> &AccountId {
+        &self.function_role.account
+    }
+}
+
+#[cfg(test)]
+pub(crate) mod tests {
+    use super::*;
+
+    /// The settings of a hub in 111111111111, as tests use them.
+    pub(crate) fn settings() -> Settings {
+        Settings::read(&variables()).expect("settings")
+    }
+
+    fn variables() -> HashMap<String, String> {
+        [
+            ("EXTERNAL_ID", "correct-horse"),
+            ("MEMBER_ROLE_NAME", "EntityLockdownMemberRole"),
+            (
+                "FUNCTION_ROLE_ARN",
+                "arn:aws:iam::111111111111:role/entity-lockdown-function",
+            ),
+            ("AWS_LAMBDA_FUNCTION_NAME", "entity-lockdown"),
+            ("AUDIT_TOPIC_ARN", "arn:aws:sns:us-east-1:111111111111:audit"),
+            ("FAILURE_TOPIC_ARN", "arn:aws:sns:us-east-1:111111111111:failure"),
+            ("JOURNAL_TABLE", "journal"),
+            ("SETTLE_SECONDS", "60"),
+            (
+                "PROTECTED_ARNS",
+                "arn:aws:iam::*:role/break-glass-*, arn:aws:iam::222222222222:user/responder",
+            ),
+        ]
+        .into_iter()
+        .map(|(name, value)| (name.to_owned(), value.to_owned()))
+        .collect()
+    }
+
+    #[test]
+    fn a_secret_matches_itself_alone_and_never_shows() {
+        let secret = Secret::new("correct-horse");
+        assert!(secret.matches("correct-horse"));
+        assert!(!secret.matches("correct-hors"));
+        assert!(!secret.matches("Correct-horse"));
+        assert!(!Secret::new("").matches(""));
+        assert_eq!(format!("{secret:?}"), "Secret(..)");
+        assert!(!format!("{:?}", settings()).contains("correct-horse"));
+    }
+
+    #[test]
+    fn a_missing_or_malformed_variable_is_named() {
+        for (name, value) in [
+            ("EXTERNAL_ID", ""),
+            ("SETTLE_SECONDS", "soon"),
+            ("SETTLE_SECONDS", "601"),
+            ("ACCESS_KEYS", "delete"),
+            ("INLINE_DENY", "maybe"),
+            ("FUNCTION_ROLE_ARN", "role"),
+        ] {
+            let mut variables = variables();
+            variables.insert(name.to_owned(), value.to_owned());
+            let error = Settings::read(&variables).expect_err(name).to_string();
+            assert!(error.contains(name), "{error}");
+        }
+    }
+}

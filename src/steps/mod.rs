@@ -1,0 +1,193 @@
+//! The kinds of change, one file each: how its state is read, made so, and put back, and which permissions that takes.
+//!
+//! A new kind is a new file and one line in the table at the end of this page.
+
+pub mod access_key;
+pub mod attach_policy;
+pub mod boundary;
+pub mod inline_policy;
+pub mod principal;
+
+use std::fmt::Debug;
+use std::time::Duration;
+
+use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+use crate::arn::Arn;
+use crate::aws::{Failure, Member};
+
+/// A permission that the member role needs: an IAM action, and on what.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+pub struct Permission {
+    /// Such as `iam:AttachUserPolicy`.
+    pub action: &'static str,
+    /// What it is needed for, for people.
+    pub used_for: &'static str,
+}
+
+/// What AWS answered to a change: the id by which it can be found in its logs.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Receipt(pub Option<String>);
+
+impl Receipt {
+    /// The request id of an SDK answer.
+    pub fn of(answer: &impl aws_sdk_iam::operation::RequestId) -> Self {
+        Self(answer.request_id().map(str::to_owned))
+    }
+}
+
+/// One kind of reversible change to one AWS resource.
+///
+/// Steps pass no data to each other; `apply` and `undo` can be repeated.
+pub(crate) trait Change: Serialize + DeserializeOwned + Clone + Debug + PartialEq {
+    /// The permissions that the calls of this file need.
+    const PERMISSIONS: &'static [Permission];
+    /// Whether there is something to put back. A step that only prepares for another leaves nothing of its own.
+    const REVERSES: bool = true;
+    /// Whether it is put back only when a release asks for it by name.
+    const ON_REQUEST: bool = false;
+    /// How long a change is read again until it holds.
+    const PATIENCE: Duration = Duration::from_secs(10);
+    /// The part of the resource's state that is changed.
+    type State: Serialize + DeserializeOwned + Clone + Debug + PartialEq;
+
+    /// Names the resource within its kind of change: two containments with one key change the same thing.
+    fn resource(&self) -> String;
+    /// The canonical ARN of what is changed, for the guard; `None` for what is the product's own.
+    fn target(&self) -> Option<Arn>;
+    /// What the step does, for people, as in "attach AWSDenyAll to the user alice".
+    fn describe(&self) -> String;
+    /// What undoing it means, for people.
+    fn describe_undo(&self, before: &Self::State) -> String;
+    /// Whether a state is the one that the step aims at.
+    fn holds(&self, now: &Self::State) -> bool;
+    /// Whether a state is one that our own work leaves behind, on its way or at its end.
+    fn is_ours(&self, now: &Self::State) -> bool {
+        self.holds(now)
+    }
+    /// Whether the very resource that was changed still exists, and not a namesake.
+    async fn exists(&self, member: &Member) -> Result<bool, Failure>;
+    /// The state now.
+    async fn read(&self, member: &Member) -> Result<Self::State, Failure>;
+    /// Makes the change.
+    async fn apply(&self, member: &Member, before: &Self::State) -> Result<Receipt, Failure>;
+    /// Puts the state before back.
+    async fn undo(&self, member: &Member, before: &Self::State) -> Result<Receipt, Failure>;
+}
+
+/// Makes the enum of all steps out of the table, and passes each call on to the step's own file.
+macro_rules! steps {
+    ($($tag:literal $variant:ident = $module:ident::$change:ident;)+) => {
+        /// One step. Its name in the record is stable.
+        #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+        #[serde(tag = "change")]
+        pub enum Step {
+            $(#[doc = concat!("See [`", stringify!($module), "`].")] #[serde(rename = $tag)] $variant($module::$change),)+
+        }
+
+        $(impl From<$module::$change> for Step {
+            fn from(step: $module::$change) -> Self {
+                Self::$variant(step)
+            }
+        })+
+
+        impl Step {
+            /// The stable name of its kind.
+            pub fn kind(&self) -> &'static str {
+                match self { $(Self::$variant(_) => $tag,)+ }
+            }
+            /// The key of the change on its resource: the same for all containments that make it.
+            pub fn key(&self) -> String {
+                match self { $(Self::$variant(step) => format!("{}/{}", $tag, step.resource()),)+ }
+            }
+            /// The canonical ARN of what is changed; `None` for what is the product's own.
+            pub fn target(&self) -> Option<Arn> {
+                match self { $(Self::$variant(step) => step.target(),)+ }
+            }
+            /// What the step does, for people.
+            pub fn describe(&self) -> String {
+                match self { $(Self::$variant(step) => step.describe(),)+ }
+            }
+            /// What undoing it means, for people.
+            pub fn describe_undo(&self, before: &Value) -> String {
+                match self { $(Self::$variant(step) => parsed(before).map_or_else(|_| "put the state before back".to_owned(), |before| step.describe_undo(&before)),)+ }
+            }
+            /// Whether there is something of its own to put back.
+            pub fn reverses(&self) -> bool {
+                match self { $(Self::$variant(_) => <$module::$change as Change>::REVERSES,)+ }
+            }
+            /// Whether it is put back only when a release asks for it by name.
+            pub fn on_request(&self) -> bool {
+                match self { $(Self::$variant(_) => <$module::$change as Change>::ON_REQUEST,)+ }
+            }
+            /// How long a change is read again until it holds.
+            pub fn patience(&self) -> Duration {
+                match self { $(Self::$variant(_) => <$module::$change as Change>::PATIENCE,)+ }
+            }
+            /// Whether a state is the one that the step aims at.
+            pub fn holds(&self, now: &Value) -> bool {
+                match self { $(Self::$variant(step) => parsed(now).is_ok_and(|now| step.holds(&now)),)+ }
+            }
+            /// Whether a state is one that our own work leaves behind.
+            pub fn is_ours(&self, now: &Value) -> bool {
+                match self { $(Self::$variant(step) => parsed(now).is_ok_and(|now| step.is_ours(&now)),)+ }
+            }
+            /// Whether the very resource that was changed still exists.
+            pub async fn exists(&self, member: &Member) -> Result<bool, Failure> {
+                match self { $(Self::$variant(step) => step.exists(member).await,)+ }
+            }
+            /// The state now.
+            pub async fn read(&self, member: &Member) -> Result<Value, Failure> {
+                match self { $(Self::$variant(step) => step.read(member).await.map(|state| written(&state)),)+ }
+            }
+            /// Makes the change.
+            pub async fn apply(&self, member: &Member, before: &Value) -> Result<Receipt, Failure> {
+                match self { $(Self::$variant(step) => step.apply(member, &self.state(member, before)?).await,)+ }
+            }
+            /// Puts the state before back.
+            pub async fn undo(&self, member: &Member, before: &Value) -> Result<Receipt, Failure> {
+                match self { $(Self::$variant(step) => step.undo(member, &self.state(member, before)?).await,)+ }
+            }
+            /// Every permission that a step of any kind needs.
+            pub fn permissions() -> Vec<Permission> {
+                let mut all: Vec<Permission> = [$(<$module::$change as Change>::PERMISSIONS,)+].concat();
+                all.sort_unstable();
+                all.dedup();
+                all
+            }
+        }
+    };
+}
+
+impl Step {
+    fn state<T: DeserializeOwned>(&self, member: &Member, state: &Value) -> Result<T, Failure> {
+        parsed(state).map_err(|error| {
+            let message = format!("the recorded state of `{}` can't be read: {error}", self.describe());
+            Failure::own(
+                "journal",
+                self.key(),
+                member.account.as_str(),
+                "UnreadableRecord",
+                message,
+            )
+        })
+    }
+}
+
+fn parsed<T: DeserializeOwned>(state: &Value) -> Result<T, serde_json::Error> {
+    T::deserialize(state)
+}
+
+/// A state as the record holds it. The states are plain data, for which this can't fail.
+pub(crate) fn written<T: Serialize>(state: &T) -> Value {
+    serde_json::to_value(state).unwrap_or(Value::Null)
+}
+
+steps! {
+    "attach-policy" AttachPolicy = attach_policy::AttachPolicy;
+    "inline-policy" InlinePolicy = inline_policy::InlinePolicy;
+    "boundary" Boundary = boundary::Boundary;
+    "access-key" AccessKey = access_key::AccessKey;
+}
