@@ -65,7 +65,7 @@ e2e: $(PACKAGE) tools $(VENV) ## The end-to-end tests alone (PYTEST_ARGS="-k wor
 # --- What is built -----------------------------------------------------------------------------------------------------------
 
 package: $(PACKAGE) ## The function's package, target/lambda/entity-lockdown.zip
-	@$(PYTHON) .ci/check_package.py $(BOOTSTRAP) $(PACKAGE)
+	@$(PYTHON) .ci/check_package.py $(PACKAGE)
 
 $(PACKAGE): $(SOURCES) tests/testbed/zip.py
 	@$(STAGE) "package (a cold build takes about 15 minutes)" cargo build --release --locked --bin bootstrap

@@ -1,12 +1,13 @@
 """Checks that a package runs on Lambda's AL2023 as the template asks for it, and prints its size.
 
-    python3 .ci/check_package.py BINARY PACKAGE.zip
+    python3 .ci/check_package.py PACKAGE.zip
 
 Standard library only: `make package` needs no virtual environment.
 """
 
 import re
 import sys
+import zipfile
 from pathlib import Path
 
 # Amazon Linux 2023 has glibc 2.34; a binary that asks for a later symbol doesn't even start there.
@@ -19,7 +20,7 @@ def problems(binary: bytes, package_size: int) -> list[str]:
     """What keeps the package from running, each with its remedy."""
     found = []
     if binary[:4] != b"\x7fELF" or int.from_bytes(binary[18:20], "little") != X86_64:
-        found.append("the binary is not for Linux on x86_64, the function's architecture: build it on such a machine")
+        found.append("the binary is not for Linux on x86_64, the function's architecture: build it there")
     needed = max(((int(a), int(b)) for a, b in re.findall(rb"\bGLIBC_(\d+)\.(\d+)", binary)), default=(0, 0))
     if needed > GLIBC_OF_AL2023:
         found.append(
@@ -34,11 +35,12 @@ def problems(binary: bytes, package_size: int) -> list[str]:
 
 def main() -> None:
     """Prints the package's size, or ends with all that is wrong with it."""
-    if len(sys.argv) != 3:
+    if len(sys.argv) != 2:
         sys.exit(__doc__)
-    binary, package = (Path(argument) for argument in sys.argv[1:])
+    package = Path(sys.argv[1])
     size = package.stat().st_size
-    found = problems(binary.read_bytes(), size)
+    with zipfile.ZipFile(package) as archive:
+        found = problems(archive.read("bootstrap"), size)
     if found:
         sys.exit("\n".join(f"error: {problem}" for problem in found))
     print(f"{package}: {size / 1e6:.1f} MB ({size} bytes)")
