@@ -117,6 +117,21 @@ def test_a_deny_for_one_instance_leaves_the_others_of_its_role(bed: Bed, conditi
     assert role.allowed(role.session("i-0000000000000002"))
 
 
+def test_a_trust_can_name_a_role_by_its_arn_and_lets_no_other_in(bed: Bed) -> None:
+    named, other = make_role(bed.endpoints, HUB, path="/service-role/"), make_role(bed.endpoints, HUB)
+    trust = {"Version": "2012-10-17", "Statement": {
+        "Effect": "Allow", "Principal": {"AWS": f"arn:aws:iam::{HUB}:root"}, "Action": "sts:AssumeRole",
+        "Condition": {"ArnEquals": {"aws:PrincipalArn": named.arn}},
+    }}
+    name = unique("member")
+    member = bed.endpoints.client("iam", MEMBER).create_role(RoleName=name, AssumeRolePolicyDocument=json.dumps(trust))
+    codes = [
+        refusal(bed.endpoints.client("sts", role.session()).assume_role, RoleArn=member["Role"]["Arn"], RoleSessionName="s")
+        for role in (named, other)
+    ]
+    assert codes == ["", "AccessDenied"]
+
+
 def test_an_inactive_key_is_refused(bed: Bed) -> None:
     user = make_user(bed.endpoints)
     key = user.credentials.access_key_id

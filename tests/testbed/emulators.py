@@ -42,6 +42,9 @@ def start_ministack(folder: Path, certificates: Certificates) -> tuple[Child, st
         "MINISTACK_SSL_CERT": str(certificates.cert),
         "MINISTACK_SSL_KEY": str(certificates.key),
         "MINISTACK_REGION": REGION,
+        # Listeners that nobody asked for.
+        "IOT_MTLS_ENABLED": "0",
+        "SFTP_ENABLED": "0",
     }
     child = Child("ministack", [sys.executable, str(LAUNCH)], env, folder / "ministack.log")
     trust = ssl.create_default_context(cafile=str(certificates.ca))

@@ -5,6 +5,7 @@ Run by path, not as a module: functions inherit the emulator's environment, and 
 
 import deny_all
 import missing_condition_keys
+import principal_arn
 import simulate_with_context
 from ministack import app
 
@@ -13,6 +14,7 @@ def main() -> None:
     """Fills the gaps, then hands over to ministack."""
     deny_all.install()
     missing_condition_keys.install()
+    principal_arn.install()
     simulate_with_context.install()
     # As root it would also listen on 443, for a service that the bed doesn't use.
     app._port_is_bindable = lambda *_: False
