@@ -1,5 +1,8 @@
 """An IAM user from the message to the mail to the release, by the real templates and the real package."""
 
+import os
+import signal
+import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 
@@ -161,8 +164,9 @@ def test_a_foreign_boundary_is_left_and_the_stage_is_the_truth(product: Product,
         bed.proxy.rule(action="PutUserPolicy", contains=user.name, **FULL),
     ):
         product.contain(user.arn)
+    # Without the right to put the former boundary back, the step must not be taken at all.
     assert product.mailbox.stages(user.name)[-1] in ("Partial", "Failed")
-    assert user.allowed() and user.state() == before
+    assert user.state() == before
 
 
 # --- Truth -------------------------------------------------------------------------------------------------------------------
@@ -263,8 +267,7 @@ def test_a_release_during_the_containment_wins(product: Product, user: User) -> 
     with product.bed.proxy.rule(fault="delay", action="ListAttachedUserPolicies", contains=user.name, ms=700):
         with ThreadPoolExecutor(2) as pool:
             contained = pool.submit(product.contain, user.arn)
-            while not [c for c in product.calls_about(user.name) if c["action"] == "AttachUserPolicy"]:
-                pass
+            wait_for_call(product, user, "AttachUserPolicy")
             pool.submit(product.release, user.arn).result()
             contained.result()
     assert product.mailbox.stages(user.name)[-1] == "Released"
@@ -303,6 +306,43 @@ def test_notices_that_fail_stop_nothing(product: Product, user: User) -> None:
     with product.bed.proxy.rule(fault="refuse", service="sns", action="Publish", status=403, code="AuthorizationError"):
         product.contain(user.arn)
     assert not user.allowed()
+
+
+def wait_for_call(product: Product, user: User, action: str) -> None:
+    """Waits until the function has made a call about the user."""
+    deadline = time.monotonic() + 20
+    while not [call for call in product.calls_about(user.name) if call["action"] == action]:
+        assert time.monotonic() < deadline, f"no {action} came"
+        time.sleep(0.02)
+
+
+def test_a_function_that_is_killed_resumes_with_the_next_delivery(another: Callable[..., Product], user: User) -> None:
+    product, before = another(), user.state()
+    event = product.event(attributes(user))
+    late = {"fault": "delay", "action": "AttachUserPolicy", "contains": user.name, "ms": 2000, "count": 1}
+    with product.bed.proxy.rule(**late), ThreadPoolExecutor(1) as pool:
+        first = pool.submit(product.invoke, event)
+        wait_for_call(product, user, "AttachUserPolicy")
+        [process] = product.processes()
+        os.kill(process, signal.SIGKILL)
+        assert first.result()["error"] == "Runtime.ExitError"
+    assert open_records(product, user.name)
+    assert product.invoke(event)["error"] is None
+    assert product.mailbox.stages(user.name)[-1] == "Contained" and not user.allowed()
+    product.release(user.arn)
+    assert user.state() == before and user.allowed()
+
+
+def test_a_request_that_fails_for_good_is_in_the_dead_letter_queue_and_mailed(
+    another: Callable[..., Product], user: User
+) -> None:
+    product = another()
+    with product.bed.proxy.rule(fault="cut", action="GetUser", contains=user.name):
+        product.invoke(product.event(attributes(user)), asynchronously=True)
+        assert product.mailbox.wait(user.name, "Failed", seconds=90).subject.startswith("Failed")
+        assert user.name in product.dead_letter(seconds=30)
+    tries = [call for call in product.calls_about(user.name) if call["action"] == "GetUser"]
+    assert len(tries) >= 3 and product.mailbox.stages(user.name).count("Failed") == 1
 
 
 def test_a_user_who_does_not_exist_fails_and_is_not_retried(product: Product) -> None:

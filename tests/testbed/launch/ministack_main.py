@@ -3,6 +3,7 @@
 Run by path, not as a module: functions inherit the emulator's environment, and so it gets no PYTHONPATH.
 """
 
+import deliveries
 import deny_all
 import missing_condition_keys
 import principal_arn
@@ -12,6 +13,7 @@ from ministack import app
 
 def main() -> None:
     """Fills the gaps, then hands over to ministack."""
+    deliveries.install()
     deny_all.install()
     missing_condition_keys.install()
     principal_arn.install()
