@@ -6,6 +6,7 @@ Run by path, not as a module: functions inherit the emulator's environment, and 
 import deliveries
 import deny_all
 import missing_condition_keys
+import orphan_watch
 import principal_arn
 import simulate_with_context
 from ministack import app
@@ -13,6 +14,7 @@ from ministack import app
 
 def main() -> None:
     """Fills the gaps, then hands over to ministack."""
+    orphan_watch.install()
     deliveries.install()
     deny_all.install()
     missing_condition_keys.install()
