@@ -147,6 +147,7 @@ mod tests {
             "arn:aws:iam::222222222222:user/alice",
             "arn:aws:iam::222222222222:role/service-role/r1",
             "arn:aws:iam::222222222222:role/entity-lockdown-function",
+            "arn:aws:ec2:us-east-1:111111111111:instance/i-0123456789abcdef0",
         ] {
             assert_eq!(refusal(arn), None, "{arn}");
         }

@@ -11,6 +11,7 @@
 //! - [`handler`] holds all of it together.
 
 pub mod admit;
+mod apply;
 pub mod arn;
 pub mod aws;
 pub mod entities;

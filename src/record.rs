@@ -93,6 +93,8 @@ pub enum StepState {
     Failed,
     /// Could not be made, and another step does its work.
     Replaced,
+    /// AWS does not support it here, and the work goes on without it.
+    Skipped,
     /// Put back.
     Undone,
     /// Left locked by a release, since other containments hold the same change.
@@ -122,6 +124,9 @@ pub struct RecordedStep {
     pub code: Option<String>,
     /// When its state was last changed.
     pub at: Moment,
+    /// When the pause ends, for a step that is one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub until: Option<Moment>,
     /// The id by which AWS knows the call that made the change.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub aws_request: Option<String>,
@@ -334,6 +339,7 @@ impl RecordedStep {
             detail: None,
             code: None,
             at,
+            until: None,
             aws_request: None,
         }
     }

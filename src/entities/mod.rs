@@ -2,6 +2,7 @@
 //!
 //! A new kind is a new file and one line in the table at the end of this page.
 
+pub mod instance;
 pub mod principal;
 pub mod role;
 pub mod user;
@@ -110,4 +111,5 @@ macro_rules! kinds {
 kinds! {
     User = user::User;
     Role = role::Role;
+    Instance = instance::Instance;
 }

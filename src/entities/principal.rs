@@ -189,6 +189,7 @@ pub(crate) fn gave_up(step: &Step, record: Option<&Record>) -> bool {
         StepState::Planned
         | StepState::Applied
         | StepState::Unchanged
+        | StepState::Skipped
         | StepState::Undone
         | StepState::Kept
         | StepState::Left

@@ -169,7 +169,6 @@ impl Report {
             .filter(|step| matches!(step.state, StepState::Planned | StepState::Failed));
         Self {
             steps: steps.map(|step| Line::plain(step.step.describe())).collect(),
-            remarks: vec![],
             next: vec!["Wait for the notice that says how it ended".to_owned()],
             ..Self::of(
                 Stage::Started,
@@ -209,6 +208,13 @@ impl Report {
                     );
                     report.remarks.push(format!("{} was not possible, {why}", line.what));
                 }
+                StepState::Skipped => {
+                    let why = step.detail.clone().unwrap_or_default();
+                    report.remarks.push(format!(
+                        "Done without, since it was not possible here: {} ({why})",
+                        line.what
+                    ));
+                }
                 StepState::Undone | StepState::Kept | StepState::Left | StepState::Gone => {}
             }
         }
@@ -243,7 +249,7 @@ impl Report {
                 StepState::Unchanged => report
                     .remarks
                     .push(format!("Left as it was before containment: {}", step.step.describe())),
-                StepState::Replaced => {}
+                StepState::Replaced | StepState::Skipped => {}
             }
         }
         if stage == Stage::Released {

@@ -6,7 +6,13 @@ pub mod access_key;
 pub mod attach_policy;
 pub mod boundary;
 pub mod inline_policy;
+pub mod interface;
+pub mod isolate;
 pub mod principal;
+pub mod security_group;
+pub mod settle;
+pub mod tracking_timeouts;
+pub mod untrack;
 
 use std::fmt::Debug;
 use std::time::Duration;
@@ -27,14 +33,22 @@ pub struct Permission {
     pub used_for: &'static str,
 }
 
-/// What AWS answered to a change: the id by which it can be found in its logs.
+/// What came of a change.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Receipt(pub Option<String>);
+pub struct Receipt {
+    /// The id by which the call can be found in AWS's logs.
+    pub request: Option<String>,
+    /// What could not be put back exactly as it was, and why.
+    pub note: Option<String>,
+}
 
 impl Receipt {
     /// The request id of an SDK answer.
     pub fn of(answer: &impl aws_sdk_iam::operation::RequestId) -> Self {
-        Self(answer.request_id().map(str::to_owned))
+        Self {
+            request: answer.request_id().map(str::to_owned),
+            note: None,
+        }
     }
 }
 
@@ -48,6 +62,10 @@ pub(crate) trait Change: Serialize + DeserializeOwned + Clone + Debug + PartialE
     const REVERSES: bool = true;
     /// Whether it is put back only when a release asks for it by name.
     const ON_REQUEST: bool = false;
+    /// Whether the work goes on, and counts as done, where AWS does not support it.
+    const DISPENSABLE: bool = false;
+    /// Whether it opens something for a while, which later steps close.
+    const EXPOSES: bool = false;
     /// How long a change is read again until it holds.
     const PATIENCE: Duration = Duration::from_secs(10);
     /// The part of the resource's state that is changed.
@@ -61,6 +79,10 @@ pub(crate) trait Change: Serialize + DeserializeOwned + Clone + Debug + PartialE
     fn describe(&self) -> String;
     /// What undoing it means, for people.
     fn describe_undo(&self, before: &Self::State) -> String;
+    /// How long the work pauses here, for a step that is a pause.
+    fn pause(&self) -> Option<Duration> {
+        None
+    }
     /// Whether a state is the one that the step aims at.
     fn holds(&self, now: &Self::State) -> bool;
     /// Whether a state is one that our own work leaves behind, on its way or at its end.
@@ -121,6 +143,18 @@ macro_rules! steps {
             /// Whether it is put back only when a release asks for it by name.
             pub fn on_request(&self) -> bool {
                 match self { $(Self::$variant(_) => <$module::$change as Change>::ON_REQUEST,)+ }
+            }
+            /// Whether the work goes on, and counts as done, where AWS does not support it.
+            pub fn dispensable(&self) -> bool {
+                match self { $(Self::$variant(_) => <$module::$change as Change>::DISPENSABLE,)+ }
+            }
+            /// Whether it opens something for a while, which later steps close.
+            pub fn exposes(&self) -> bool {
+                match self { $(Self::$variant(_) => <$module::$change as Change>::EXPOSES,)+ }
+            }
+            /// How long the work pauses here, for a step that is a pause.
+            pub fn pause(&self) -> Option<Duration> {
+                match self { $(Self::$variant(step) => step.pause(),)+ }
             }
             /// How long a change is read again until it holds.
             pub fn patience(&self) -> Duration {
@@ -190,4 +224,9 @@ steps! {
     "inline-policy" InlinePolicy = inline_policy::InlinePolicy;
     "boundary" Boundary = boundary::Boundary;
     "access-key" AccessKey = access_key::AccessKey;
+    "security-group" SecurityGroup = security_group::OurGroup;
+    "tracking-timeouts" TrackingTimeouts = tracking_timeouts::TrackingTimeouts;
+    "untrack" Untrack = untrack::Untrack;
+    "settle" Settle = settle::Settle;
+    "isolate" Isolate = isolate::Isolate;
 }
