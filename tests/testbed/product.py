@@ -152,9 +152,17 @@ def deploy_product(bed: Bed, package: Path, name: str = "entity-lockdown", **par
 
 
 def lead_to_proxy(bed: Bed, function: str, **more: str) -> None:
-    """Adds to the function's environment what the bed needs, and leaves the template's as it is."""
+    """Adds to the function's environment what the bed needs, and leaves the template's as it is.
+
+    Waits until the update has ended: a process begun before that would be taken down in its midst.
+    """
     client = bed.endpoints.client("lambda", HUB, REGION)
     variables = client.get_function_configuration(FunctionName=function).get("Environment", {}).get("Variables", {})
     client.update_function_configuration(
         FunctionName=function, Environment={"Variables": {**variables, **bed.function_environment(), **more}}
     )
+    deadline = time.monotonic() + 30
+    while client.get_function_configuration(FunctionName=function).get("LastUpdateStatus") == "InProgress":
+        if time.monotonic() > deadline:
+            raise TimeoutError(f"the update of {function} does not end")
+        time.sleep(0.05)
