@@ -184,7 +184,7 @@ fn is_to_hold(state: StepState) -> bool {
         | StepState::Failed
         | StepState::Skipped
         | StepState::Left => true,
-        StepState::Replaced | StepState::Undone | StepState::Kept | StepState::Gone => false,
+        StepState::Replaced | StepState::Undone | StepState::Untouched | StepState::Kept | StepState::Gone => false,
     }
 }
 

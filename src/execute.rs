@@ -312,7 +312,7 @@ async fn record_plan(work: &mut Work<'_>, plan: Plan, member: &Member, tally: &m
 fn is_fresh(record: &Record, step: &Step) -> bool {
     let known = record.steps.iter().find(|recorded| recorded.step.key() == step.key());
     known.is_none_or(|recorded| match recorded.state {
-        StepState::Undone | StepState::Kept | StepState::Gone => true,
+        StepState::Undone | StepState::Untouched | StepState::Kept | StepState::Gone => true,
         StepState::Failed => recorded.before.is_null(),
         StepState::Planned
         | StepState::Applied
@@ -359,11 +359,13 @@ fn fall_back(work: &mut Work<'_>, facts: &Facts) -> Option<Plan> {
         return None;
     }
     let plan = made(work.request, facts, work.deps, Some(&work.record)).ok()?;
-    if !plan
+    if plan
         .steps
         .iter()
-        .any(|planned| is_fresh(&work.record, &planned.step) && work.record.find(&planned.step).is_none())
+        .all(|planned| work.record.find(&planned.step).is_some())
     {
+        // Nothing else can do their work: what stays open is said.
+        (work.record.residue, work.record.remarks) = (plan.residue, plan.remarks);
         return None;
     }
     for step in &mut work.record.steps {

@@ -97,6 +97,8 @@ pub enum StepState {
     Skipped,
     /// Put back.
     Undone,
+    /// Found as it was before, so that nothing was to put back.
+    Untouched,
     /// Left locked by a release, since other containments hold the same change.
     Kept,
     /// Left by a release: changed by somebody else since, not asked for, or not possible.

@@ -185,13 +185,14 @@ async fn undo_phase(work: &mut Work<'_>, member: &Member, phase: u8, passing: &m
     }))
     .await;
     let mut forget = Vec::new();
-    for ((at, _), outcome) in undo.into_iter().zip(outcomes) {
+    for ((at, due), outcome) in undo.into_iter().zip(outcomes) {
         let Some(step) = work.record.steps.get_mut(at) else {
             continue;
         };
         match outcome {
             Ok(receipt) => {
-                step.becomes(StepState::Undone, receipt.note, Moment::now());
+                let state = if due { StepState::Undone } else { StepState::Untouched };
+                step.becomes(state, receipt.note, Moment::now());
                 step.aws_request = receipt.request;
                 forget.push(step.step.key());
             }
@@ -217,7 +218,7 @@ fn is_to_undo(step: &RecordedStep) -> bool {
             | StepState::Left
             | StepState::Skipped
             | StepState::Unchanged => true,
-            StepState::Undone | StepState::Kept | StepState::Gone => false,
+            StepState::Undone | StepState::Untouched | StepState::Kept | StepState::Gone => false,
         }
 }
 
@@ -436,6 +437,7 @@ async fn end(mut work: Work<'_>, passing: Vec<Failure>) -> Outcome {
         | StepState::Replaced
         | StepState::Skipped
         | StepState::Undone
+        | StepState::Untouched
         | StepState::Kept
         | StepState::Gone => false,
     });

@@ -181,7 +181,7 @@ impl Surveyed for Instance {
             };
             plan.steps.push(Planned::new(PAUSE, settle, Some(written(&Nothing {}))));
             plan.remarks.push(format!(
-                "For {seconds} s the instance is OPEN to the network from and to everywhere, so that tracked connections become \
+                "During the settle of {seconds} s the instance is OPEN to the network from and to everywhere, so that tracked connections become \
                  untracked; then it is isolated"
             ));
         }
@@ -215,8 +215,8 @@ fn deny(plan: &mut Plan, entity: &Entity, facts: &InstanceFacts, settings: &Sett
                 },
                 None,
             ));
-            plan.affected.push(format!(
-                "Nobody else who uses the role {}: its deny is for this instance's sessions alone",
+            plan.remarks.push(format!(
+                "Other users of the role {} go on: its deny is for this instance's sessions alone",
                 role.name
             ));
         } else {

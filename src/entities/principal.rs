@@ -151,7 +151,7 @@ pub(crate) fn same_path(entity: &Entity, principal: &Principal) -> Result<(), Re
 }
 
 /// The steps that deny a principal everything: AWSDenyAll; where that can't be attached, an inline policy; where that can't be
-/// written, a permissions boundary.
+/// written, a permissions boundary. None, where nothing of it is possible: see [`residue`].
 pub(crate) fn deny(facts: &PrincipalFacts, phase: u8, settings: &Settings, record: Option<&Record>) -> Vec<Planned> {
     let principal = || facts.principal.clone();
     let attach = AttachPolicy { principal: principal() };
@@ -170,6 +170,14 @@ pub(crate) fn deny(facts: &PrincipalFacts, phase: u8, settings: &Settings, recor
     );
     if settings.inline_deny && !gave_up(&inline.step, record) {
         return vec![inline];
+    }
+    // A boundary that could not be put back is never replaced.
+    let former = facts
+        .boundary
+        .as_deref()
+        .filter(|former| !former.ends_with(":aws:policy/AWSDenyAll"));
+    if former.is_some_and(|former| !settings.restores_boundary(former)) {
+        return vec![];
     }
     let before = written(&BoundaryState {
         boundary: facts.boundary.clone(),
@@ -191,10 +199,24 @@ pub(crate) fn gave_up(step: &Step, record: Option<&Record>) -> bool {
         | StepState::Unchanged
         | StepState::Skipped
         | StepState::Undone
+        | StepState::Untouched
         | StepState::Kept
         | StepState::Left
         | StepState::Gone => false,
     })
+}
+
+/// What stays open where no deny is possible.
+pub(crate) fn residue(facts: &PrincipalFacts, steps: &[Planned]) -> Vec<String> {
+    if !steps.is_empty() {
+        return vec![];
+    }
+    let former = facts.boundary.as_deref().unwrap_or_default();
+    vec![format!(
+        "No policy can be added to {}, and its permissions boundary {former} could not be put back after a release, since \
+         FormerBoundaries does not name it: nothing denies it. Make room for one policy and publish the message again",
+        facts.principal.label()
+    )]
 }
 
 /// What people should know about how a principal is denied, where it is not the plain way.

@@ -215,7 +215,7 @@ impl Report {
                         line.what
                     ));
                 }
-                StepState::Undone | StepState::Kept | StepState::Left | StepState::Gone => {}
+                StepState::Undone | StepState::Untouched | StepState::Kept | StepState::Left | StepState::Gone => {}
             }
         }
         report
@@ -246,9 +246,12 @@ impl Report {
                 StepState::Kept | StepState::Left | StepState::Failed | StepState::Planned | StepState::Applied => {
                     report.not_done.push(line)
                 }
-                StepState::Unchanged => report
-                    .remarks
-                    .push(format!("Left as it was before containment: {}", step.step.describe())),
+                StepState::Unchanged | StepState::Untouched => {
+                    let what = step.step.describe();
+                    report.remarks.push(format!(
+                        "Nothing was to undo, since it is as it was before containment: {what}"
+                    ));
+                }
                 StepState::Replaced | StepState::Skipped => {}
             }
         }

@@ -5,6 +5,7 @@ Run by path, not as a module: functions inherit the emulator's environment, and 
 
 import deliveries
 import deny_all
+import iam_resources
 import missing_condition_keys
 import orphan_watch
 import principal_arn
@@ -17,6 +18,7 @@ def main() -> None:
     orphan_watch.install()
     deliveries.install()
     deny_all.install()
+    iam_resources.install()
     missing_condition_keys.install()
     principal_arn.install()
     simulate_with_context.install()
