@@ -257,8 +257,15 @@ async fn record_plan(work: &mut Work<'_>, plan: Plan, member: &Member, tally: &m
         steps,
         affected,
         residue,
+        unread,
         remarks,
     } = plan;
+    // What is known is locked first; the retry brings the rest.
+    for reason in unread {
+        if !tally.passing.contains(&reason) {
+            tally.passing.push(reason);
+        }
+    }
     let record = &mut work.record;
     (record.entity, record.unique_id, record.status) = (entity, unique_id, Status::Containing);
     (record.affected, record.residue, record.remarks) = (affected, residue, remarks);

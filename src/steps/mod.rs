@@ -5,6 +5,8 @@
 pub mod access_key;
 pub mod attach_policy;
 pub mod boundary;
+pub mod concurrency;
+pub mod event_source;
 pub mod inline_policy;
 pub mod interface;
 pub mod isolate;
@@ -97,6 +99,30 @@ pub(crate) trait Change: Serialize + DeserializeOwned + Clone + Debug + PartialE
     async fn apply(&self, member: &Member, before: &Self::State) -> Result<Receipt, Failure>;
     /// Puts the state before back.
     async fn undo(&self, member: &Member, before: &Self::State) -> Result<Receipt, Failure>;
+}
+
+/// How long a call is repeated while the resource is busy with an earlier change.
+const BUSY_AT_MOST: Duration = Duration::from_secs(20);
+
+/// Repeats a call while AWS says that an earlier change to the same resource is still under way; then its failure is one that
+/// a retry can help.
+pub(crate) async fn once_free<T>(call: impl AsyncFn() -> Result<T, Failure>) -> Result<T, Failure> {
+    let ends = tokio::time::Instant::now() + BUSY_AT_MOST;
+    let mut pause = Duration::from_millis(200);
+    loop {
+        let ended = call().await;
+        let busy = ended.as_ref().err().is_some_and(|failure| {
+            matches!(
+                failure.code.as_str(),
+                "ResourceConflictException" | "ResourceInUseException"
+            )
+        });
+        if !busy || tokio::time::Instant::now() + pause > ends {
+            return ended;
+        }
+        tokio::time::sleep(pause).await;
+        pause = (pause * 2).min(Duration::from_secs(2));
+    }
 }
 
 /// Makes the enum of all steps out of the table, and passes each call on to the step's own file.
@@ -224,9 +250,38 @@ steps! {
     "inline-policy" InlinePolicy = inline_policy::InlinePolicy;
     "boundary" Boundary = boundary::Boundary;
     "access-key" AccessKey = access_key::AccessKey;
+    "concurrency" Concurrency = concurrency::Concurrency;
+    "event-source" EventSource = event_source::EventSource;
     "security-group" SecurityGroup = security_group::OurGroup;
     "tracking-timeouts" TrackingTimeouts = tracking_timeouts::TrackingTimeouts;
     "untrack" Untrack = untrack::Untrack;
     "settle" Settle = settle::Settle;
     "isolate" Isolate = isolate::Isolate;
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::cell::Cell;
+
+    fn failure(code: &str) -> Failure {
+        Failure::own("lambda:X", "f", "222222222222", code, "")
+    }
+
+    #[tokio::test]
+    async fn a_busy_resource_is_asked_again_and_every_other_failure_is_final() {
+        for (code, calls) in [
+            ("ResourceInUseException", 2),
+            ("ResourceConflictException", 2),
+            ("Other", 1),
+        ] {
+            let made = Cell::new(0);
+            let ended = once_free(async || {
+                made.set(made.get() + 1);
+                if made.get() == 1 { Err(failure(code)) } else { Ok(()) }
+            })
+            .await;
+            assert_eq!((made.get(), ended.is_ok()), (calls, calls == 2), "{code}");
+        }
+    }
 }
