@@ -30,3 +30,5 @@ pub mod request;
 pub mod settings;
 pub mod steps;
 mod work;
+#[cfg(test)]
+mod world;
