@@ -202,11 +202,11 @@ impl Report {
                 }),
                 StepState::Planned | StepState::Failed => report.not_done.push(line),
                 StepState::Replaced => {
-                    let why = format!(
-                        "another step does its work: {}",
-                        step.detail.clone().unwrap_or_default()
-                    );
-                    report.remarks.push(format!("{} was not possible, {why}", line.what));
+                    let code = step.code.as_deref().unwrap_or("refused");
+                    report.remarks.push(format!(
+                        "Not possible, and another step does its work ({code}): {}",
+                        line.what
+                    ));
                 }
                 StepState::Skipped => {
                     let why = step.detail.clone().unwrap_or_default();

@@ -190,6 +190,10 @@ macro_rules! steps {
             pub fn holds(&self, now: &Value) -> bool {
                 match self { $(Self::$variant(step) => parsed(now).is_ok_and(|now| step.holds(&now)),)+ }
             }
+            /// Whether a recorded state can be read as this step's.
+            pub fn reads(&self, state: &Value) -> bool {
+                match self { $(Self::$variant(_) => parsed::<<$module::$change as Change>::State>(state).is_ok(),)+ }
+            }
             /// Whether a state is one that our own work leaves behind.
             pub fn is_ours(&self, now: &Value) -> bool {
                 match self { $(Self::$variant(step) => parsed(now).is_ok_and(|now| step.is_ours(&now)),)+ }
