@@ -375,11 +375,12 @@ fn fall_back(work: &mut Work<'_>, facts: &Facts) -> Option<Plan> {
         (work.record.residue, work.record.remarks) = (plan.residue, plan.remarks);
         return None;
     }
-    for step in &mut work.record.steps {
+    let replaced = |step: &RecordedStep| {
         let still_planned = plan.steps.iter().any(|planned| planned.step.key() == step.step.key());
-        if step.state == StepState::Failed && !still_planned {
-            step.state = StepState::Replaced;
-        }
+        step.state == StepState::Failed && step.is_impossible() && !still_planned
+    };
+    for step in work.record.steps.iter_mut().filter(|step| replaced(step)) {
+        step.state = StepState::Replaced;
     }
     Some(plan)
 }

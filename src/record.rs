@@ -346,6 +346,13 @@ impl RecordedStep {
         }
     }
 
+    /// Whether AWS said that the step can't be made here: a quota is full, or the member role may not.
+    pub fn is_impossible(&self) -> bool {
+        self.code
+            .as_deref()
+            .is_some_and(|code| matches!(code, "LimitExceeded" | "AccessDenied"))
+    }
+
     /// Moves on to another state.
     pub fn becomes(&mut self, state: StepState, detail: Option<String>, at: Moment) {
         (self.state, self.detail, self.code, self.at) = (state, detail, None, at);

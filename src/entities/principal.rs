@@ -220,10 +220,7 @@ pub(crate) fn gave_up(step: &Step, record: Option<&Record>) -> bool {
     let recorded = record.and_then(|record| record.steps.iter().find(|recorded| recorded.step.key() == step.key()));
     recorded.is_some_and(|recorded| match recorded.state {
         StepState::Replaced => true,
-        StepState::Failed => recorded
-            .code
-            .as_deref()
-            .is_some_and(|code| matches!(code, "LimitExceeded" | "AccessDenied")),
+        StepState::Failed => recorded.is_impossible(),
         StepState::Planned
         | StepState::Applied
         | StepState::Unchanged
