@@ -198,8 +198,7 @@ impl Surveyed for Function {
         plan_mappings(&mut plan, facts, record);
         if let Some(failure) = &facts.unread_qualifier {
             if failure.reason == Reason::Absent {
-                let gone =
-                    "The function has no such version or alias as was named (any more): all that it has are stopped";
+                let gone = "The version or alias that was named does not exist (any more): the whole function is stopped all the same";
                 plan.remarks.push(gone.to_owned());
             } else {
                 leave_open(

@@ -192,7 +192,7 @@ def test_a_release_that_others_hold_back_says_so(product: Product, bed: Bed, fun
     product.contain(function.role.arn)
     message = product.release(function.role.arn)
     [released] = product.mailbox.notices(message=message)
-    assert released.stage == "Released" and function.name in released.mail and "stays" in released.mail
+    assert released.stage == "Released" and function.name in released.mail and "STAYS LOCKED" in released.mail
     assert not function.role.allowed()
     product.release(function.arn)
     assert function.role.allowed()
