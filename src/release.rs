@@ -455,6 +455,14 @@ async fn end(mut work: Work<'_>, passing: Vec<Failure>) -> Outcome {
             format!("The {entity} no longer exists: there was nothing to put back, and the record is closed"),
             vec![],
         )
+    } else if steps().any(|step| step.state == StepState::Kept) {
+        (
+            Stage::Released,
+            format!(
+                "The {entity} is released, but some of it STAYS LOCKED, since other containments hold it too: see below"
+            ),
+            vec!["Release the containments that are named below as well, if it is to open".to_owned()],
+        )
     } else {
         (
             Stage::Released,

@@ -171,7 +171,10 @@ fn renew_at(credentials: &Credentials) -> SystemTime {
         .unwrap_or(SystemTime::UNIX_EPOCH)
 }
 
-/// The configuration that every client shares: one HTTP client, adaptive retries, and times that leave room for a retry.
+/// The configuration that every client shares: one HTTP client, retries, and times that leave room for a retry.
+///
+/// The retries are standard ones, not adaptive: those slow every call to a service down once one of its calls was throttled, in
+/// all accounts alike, so that whoever uses up one call's quota in one account would hold the deny up everywhere.
 pub async fn shared_config() -> SdkConfig {
     let times = TimeoutConfig::builder()
         .connect_timeout(Duration::from_secs(2))
@@ -181,7 +184,7 @@ pub async fn shared_config() -> SdkConfig {
     aws_config::defaults(aws_config::BehaviorVersion::latest())
         .http_client(http_client())
         .timeout_config(times)
-        .retry_config(RetryConfig::adaptive().with_max_attempts(4))
+        .retry_config(RetryConfig::standard().with_max_attempts(4))
         .load()
         .await
 }

@@ -1,5 +1,6 @@
 """A Lambda function from the message to the mail to the release, alone and with others that share its role."""
 
+import json
 import time
 from collections.abc import Callable
 from itertools import permutations
@@ -192,7 +193,7 @@ def test_a_release_that_others_hold_back_says_so(product: Product, bed: Bed, fun
     product.contain(function.role.arn)
     message = product.release(function.role.arn)
     [released] = product.mailbox.notices(message=message)
-    assert released.stage == "Released" and function.name in released.mail and "stays" in released.mail
+    assert released.stage == "Released" and function.name in released.mail and "STAYS LOCKED" in released.mail
     assert not function.role.allowed()
     product.release(function.arn)
     assert function.role.allowed()
@@ -280,12 +281,11 @@ def test_a_role_made_anew_under_the_name_is_not_touched_by_the_release(product: 
     function = make_function(bed.endpoints)
     product.contain(function.arn)
     iam, name = bed.endpoints.client("iam", MEMBER), function.role.name
-    trust = iam.get_role(RoleName=name)["Role"]["AssumeRolePolicyDocument"]
     for policy in function.role.state()["attached"]:
         iam.detach_role_policy(RoleName=name, PolicyArn=policy)
     iam.delete_role(RoleName=name)
     anew = make_role(bed.endpoints, path="/service-role/", name=name)
-    assert trust["Statement"] and anew.arn == function.role.arn
+    assert anew.arn == function.role.arn
     iam.attach_role_policy(RoleName=name, PolicyArn=DENY_ALL)
     before = anew.state()
     product.release(function.arn)
@@ -301,6 +301,19 @@ def test_a_function_deleted_since_is_released_saying_so(product: Product, functi
     product.release(function.arn)
     released = product.mailbox.notices(function.name)[-1]
     assert released.stage == "Released" and "no longer exists" in released.mail and function.role.allowed()
+
+
+def test_what_cloudfront_may_run_is_residue(product: Product, function: Function) -> None:
+    iam, name = product.bed.endpoints.client("iam", MEMBER), function.role.name
+    trust = iam.get_role(RoleName=name)["Role"]["AssumeRolePolicyDocument"]
+    trust["Statement"][0]["Principal"]["Service"].append("edgelambda.amazonaws.com")
+    iam.update_assume_role_policy(RoleName=name, PolicyDocument=json.dumps(trust))
+    product.contain(function.arn)
+    partial = product.mailbox.notices(function.name)[-1]
+    assert partial.stage == "Partial" and "Lambda@Edge" in partial.mail.partition("STAYS OPEN")[2]
+    assert not function.allowed() and not function.role.allowed()
+    product.release(function.arn)
+    assert product.mailbox.stages(function.name)[-1] == "Released" and function.allowed()
 
 
 # --- Parts of the survey that fail -------------------------------------------------------------------------------------------

@@ -1,8 +1,9 @@
-"""Starts ministack with what it leaves out of IAM filled in.
+"""Starts ministack with what it leaves out of IAM and Lambda filled in.
 
 Run by path, not as a module: functions inherit the emulator's environment, and so it gets no PYTHONPATH.
 """
 
+import concurrency
 import deliveries
 import deny_all
 import iam_resources
@@ -16,6 +17,7 @@ from ministack import app
 def main() -> None:
     """Fills the gaps, then hands over to ministack."""
     orphan_watch.install()
+    concurrency.install()
     deliveries.install()
     deny_all.install()
     iam_resources.install()
