@@ -338,6 +338,22 @@ impl RecordedStep {
         }
     }
 
+    /// Whether a release has to look after it.
+    pub fn waits_for_undo(&self) -> bool {
+        // A state before that could not be read belongs to a step that was never applied.
+        self.step.reverses()
+            && !self.before.is_null()
+            && match self.state {
+                StepState::Planned
+                | StepState::Applied
+                | StepState::Failed
+                | StepState::Replaced
+                | StepState::Left
+                | StepState::Unchanged => true,
+                StepState::Undone | StepState::Kept | StepState::Gone => false,
+            }
+    }
+
     /// Moves on to another state.
     pub fn becomes(&mut self, state: StepState, detail: Option<String>, at: Moment) {
         (self.state, self.detail, self.code, self.at) = (state, detail, None, at);
