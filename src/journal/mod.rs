@@ -4,6 +4,7 @@
 //! and the containments that hold it. Every write of a record is conditional on its version; whoever writes holds its lease.
 
 pub mod dynamo;
+pub mod import;
 pub mod memory;
 
 use std::collections::BTreeSet;
