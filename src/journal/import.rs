@@ -92,7 +92,7 @@ pub fn prepare(record: Record, present: Option<&Stored>, merge: bool, now: Momen
         present.containment,
         present.changed.for_people()
     );
-    let over_before = !present.is_open() && present.newest < record.opened;
+    let over_before = !present.is_open() && present.newest < record.newest;
     if let (Some(theirs), Some(here)) = (&present.unique_id, &record.unique_id)
         && theirs != here
         && !over_before
@@ -106,8 +106,10 @@ pub fn prepare(record: Record, present: Option<&Stored>, merge: bool, now: Momen
     }
     let record = if over_before {
         continued(record, present)
+    } else if (record.opened, record.changed) <= (present.opened, present.changed) {
+        joined(&record, present)
     } else {
-        joined(record, present)
+        joined(present, &record)
     };
     if !record.steps.iter().any(RecordedStep::waits_for_undo) {
         return Err(NotImported::PutBack(what));
@@ -117,6 +119,20 @@ pub fn prepare(record: Record, present: Option<&Stored>, merge: bool, now: Momen
         present: Some(what),
         expected: Some(stored.version),
     })
+}
+
+/// One record for each entity: several of one entity, as a journal that stays out of reach leaves them, are joined.
+pub fn combined(mut records: Vec<Record>) -> Vec<Record> {
+    records.sort_by(|a, b| (&a.key, a.opened, a.changed).cmp(&(&b.key, b.opened, b.changed)));
+    records.dedup();
+    let mut all: Vec<Record> = Vec::new();
+    for record in records {
+        match all.last_mut().filter(|known| known.key == record.key) {
+            Some(known) => *known = joined(known, &record),
+            None => all.push(record),
+        }
+    }
+    all
 }
 
 fn check(record: &Record) -> Result<(), NotImported> {
@@ -165,12 +181,7 @@ fn continued(mut record: Record, present: &Record) -> Record {
 }
 
 /// Two records of which both count: the older one knows the state before, the newer one how things stand.
-fn joined(record: Record, present: &Record) -> Record {
-    let (older, newer) = if (record.opened, record.changed) <= (present.opened, present.changed) {
-        (&record, present)
-    } else {
-        (present, &record)
-    };
+fn joined(older: &Record, newer: &Record) -> Record {
     let mut steps = older.steps.clone();
     for step in &newer.steps {
         match steps.iter_mut().find(|known| known.step.key() == step.step.key()) {
@@ -460,6 +471,19 @@ mod tests {
             (&items[0].before, items[0].holders.len()),
             (&json!({"attached": false}), 1)
         );
+    }
+
+    #[test]
+    fn several_records_of_one_entity_become_one_with_the_first_state_before() {
+        let first = contained("m1", 10, false, StepState::Applied);
+        let second = contained("m2", 20, true, StepState::Unchanged);
+        let all = combined(vec![second.clone(), first.clone(), second, first]);
+        assert_eq!(all.len(), 1);
+        assert_eq!(
+            (all[0].steps[0].state, &all[0].steps[0].before),
+            (StepState::Applied, &json!({"attached": false}))
+        );
+        assert_eq!(all[0].messages.len(), 2);
     }
 
     #[test]
