@@ -260,6 +260,8 @@ def test_credentials_and_names_that_do_not_work_are_told_apart(command: Command,
     public = str(Path(botocore.__file__).parent / "cacert.pem")
     stranger = command.with_environment(SSL_CERT_FILE=public).run("status")
     assert stranger.code == OUT_OF_REACH and "certificate" in stranger.err.lower(), stranger
+    nowhere = command.with_environment(AWS_REGION="").run("status")
+    assert nowhere.code == USAGE and "--region" in nowhere.err
     no_table = command.run("status", "--table", "no-such-table")
     assert no_table.code == NOT_FOUND and "no-such-table" in no_table.err
     no_topic = command.run("publish", "--topic-arn", f"arn:aws:sns:{REGION}:{HUB}:no-such-topic", "--entity-arn", user.arn)

@@ -67,7 +67,7 @@ pub async fn connect(region: Option<&Region>) -> Result<SdkConfig, Trouble> {
         loader = loader.region(aws_config::Region::new(region.as_str().to_owned()));
     }
     let config = loader.load().await;
-    if config.region().is_none() {
+    if config.region().is_none_or(|region| region.as_ref().is_empty()) {
         return Err(Trouble::usage(
             "no region: name the hub's with --region, or set AWS_REGION",
         ));

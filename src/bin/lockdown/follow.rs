@@ -241,10 +241,12 @@ impl<'a> Progress<'a> {
     }
 
     fn moved(&mut self, watch: &Watch, standing: &str) {
-        let text = format!("{}: {standing}", watch.entity.named);
         match &self.bar {
-            Some(bar) => bar.set_message(clean(&format!("{} of {} ended; {text}", self.ended, self.all))),
-            None => self.screen.say(&text),
+            Some(bar) => bar.set_message(clean(&format!(
+                "{} of {} ended; {}: {standing}",
+                self.ended, self.all, watch.entity
+            ))),
+            None => self.screen.say(&format!("{}: {standing}", watch.entity.named)),
         }
     }
 
