@@ -1,12 +1,12 @@
 //! Contains one entity: survey, plan, record, apply, verify, tell.
 
-use std::collections::BTreeSet;
 use std::time::Duration;
 
 use futures_util::future::join_all;
 use serde_json::Value;
 
 use crate::admit::{Admission, admit};
+use crate::apply::{Recorded, Tally, apply, fail};
 use crate::aws::{Failure, Member, Reason};
 use crate::entities::{self, Facts};
 use crate::guard;
@@ -19,9 +19,6 @@ use crate::record::{ATTEMPTS, Record, RecordedStep, Status, StepState};
 use crate::request::Request;
 use crate::steps::Step;
 use crate::work::{Stop, Unsaved, Work};
-
-/// The first pause before a change is read again; each further one is twice as long.
-const FIRST_PAUSE: Duration = Duration::from_millis(200);
 
 /// How long a copy of a message waits for the one that is being worked on.
 const WAIT_AT_MOST: Duration = Duration::from_secs(60);
@@ -157,7 +154,9 @@ async fn not_surveyed(mut work: Work<'_>, failure: Failure) -> Outcome {
     let last = attempts >= ATTEMPTS;
     if failure.passes() && !last {
         return match work.close().await {
-            Ok(()) | Err(Stop::Asked | Stop::Lost | Stop::Journal(_)) => Outcome::Retry(failure.to_string()),
+            Ok(()) | Err(Stop::Asked | Stop::Lost | Stop::NoTime | Stop::Journal(_)) => {
+                Outcome::Retry(failure.to_string())
+            }
         };
     }
     if work.record.steps.is_empty() {
@@ -182,9 +181,6 @@ async fn not_surveyed(mut work: Work<'_>, failure: Failure) -> Outcome {
         Outcome::Ended(Stage::Failed)
     }
 }
-
-/// A record that the journal has (or that the log has, where the journal is out of reach): only its steps can be applied.
-pub(crate) struct Recorded(());
 
 async fn carry_out(mut work: Work<'_>, member: &Member, facts: &Facts, mut tally: Tally) -> Outcome {
     let (deps, request) = (work.deps, work.request);
@@ -234,9 +230,14 @@ async fn carry_out(mut work: Work<'_>, member: &Member, facts: &Facts, mut tally
     end(work, &tally).await
 }
 
+/// Lambda delivers the event again, with a whole invocation's time.
+const NO_TIME: &str =
+    "too little time is left to open an instance for the settle and to close it again: nothing was opened yet";
+
 fn stopped(stop: Stop) -> Outcome {
     match stop {
         Stop::Asked | Stop::Lost => Outcome::Silent,
+        Stop::NoTime => Outcome::Retry(NO_TIME.to_owned()),
         Stop::Journal(error) => Outcome::Retry(error.to_string()),
     }
 }
@@ -245,21 +246,6 @@ fn not_yet_said(work: &Work<'_>, stage: Stage) -> bool {
     work.record
         .seen(&work.request.message.id)
         .is_none_or(|seen| !seen.notices.contains(&stage))
-}
-
-/// What this invocation did, beside what the record says.
-#[derive(Default)]
-struct Tally {
-    /// Steps that were recorded by this invocation: their state is known from the survey.
-    fresh: BTreeSet<String>,
-    /// Whether everything held when this invocation took the record up.
-    was_contained: bool,
-    /// How many steps were made by this invocation.
-    made: usize,
-    /// What did not hold any more and was made again.
-    repaired: Vec<String>,
-    /// Failures that a retry can help.
-    passing: Vec<String>,
 }
 
 /// Brings the plan into the record, with the state before of each new step, and writes it.
@@ -271,8 +257,15 @@ async fn record_plan(work: &mut Work<'_>, plan: Plan, member: &Member, tally: &m
         steps,
         affected,
         residue,
+        unread,
         remarks,
     } = plan;
+    // What is known is locked first; the retry brings the rest.
+    for reason in unread {
+        if !tally.passing.contains(&reason) {
+            tally.passing.push(reason);
+        }
+    }
     let record = &mut work.record;
     (record.entity, record.unique_id, record.status) = (entity, unique_id, Status::Containing);
     (record.affected, record.residue, record.remarks) = (affected, residue, remarks);
@@ -314,7 +307,7 @@ async fn record_plan(work: &mut Work<'_>, plan: Plan, member: &Member, tally: &m
     }
     for _ in 0..5 {
         match work.save(&changes).await {
-            Ok(()) => return Ok(Recorded(())),
+            Ok(()) => return Ok(Recorded::by_the_journal()),
             Err(Unsaved::Stop(stop)) => return Err(stop),
             Err(Unsaved::Changed) => changes = join_others(work, changes).await.map_err(Stop::Journal)?,
         }
@@ -326,9 +319,14 @@ async fn record_plan(work: &mut Work<'_>, plan: Plan, member: &Member, tally: &m
 fn is_fresh(record: &Record, step: &Step) -> bool {
     let known = record.steps.iter().find(|recorded| recorded.step.key() == step.key());
     known.is_none_or(|recorded| match recorded.state {
-        StepState::Undone | StepState::Kept | StepState::Gone => true,
+        StepState::Undone | StepState::Untouched | StepState::Kept | StepState::Gone => true,
         StepState::Failed => recorded.before.is_null(),
-        StepState::Planned | StepState::Applied | StepState::Unchanged | StepState::Replaced | StepState::Left => false,
+        StepState::Planned
+        | StepState::Applied
+        | StepState::Unchanged
+        | StepState::Replaced
+        | StepState::Skipped
+        | StepState::Left => false,
     })
 }
 
@@ -361,132 +359,6 @@ async fn join_others(work: &mut Work<'_>, changes: Vec<ChangeWrite>) -> Result<V
         .collect())
 }
 
-/// Applies what the record holds, phase by phase; a failing step stops no other.
-async fn apply(
-    _: &Recorded,
-    work: &mut Work<'_>,
-    member: &Member,
-    tally: &mut Tally,
-    only_fresh: bool,
-) -> Result<(), Stop> {
-    let phases: BTreeSet<u8> = work.record.steps.iter().map(|step| step.phase).collect();
-    for (n, phase) in phases.into_iter().enumerate() {
-        if n > 0 {
-            // Between phases the state is written down; the condition of that write tells whether a release asks to stop.
-            match work.save(&[]).await {
-                Ok(()) | Err(Unsaved::Changed) => {}
-                Err(Unsaved::Stop(stop)) => return Err(stop),
-            }
-        }
-        let fresh_ones = &tally.fresh;
-        let is_fresh = |step: &RecordedStep| fresh_ones.contains(&step.step.key());
-        let due = |step: &RecordedStep| step.phase == phase && is_to_hold(step.state) && !step.before.is_null();
-        let steps = work
-            .record
-            .steps
-            .iter_mut()
-            .filter(|step| due(step) && (!only_fresh || is_fresh(step)));
-        let outcomes = join_all(steps.map(|step| async {
-            let fresh = is_fresh(step);
-            let outcome = hold(step, member, fresh).await;
-            (step, fresh, outcome)
-        }))
-        .await;
-        let mut failed = Vec::new();
-        for (step, fresh, outcome) in outcomes {
-            let before_this = step.state;
-            match outcome {
-                Ok(Held::Already) if fresh => step.becomes(StepState::Unchanged, None, Moment::now()),
-                Ok(Held::Already) => {
-                    if matches!(step.state, StepState::Planned | StepState::Failed) {
-                        step.becomes(StepState::Applied, None, Moment::now());
-                    }
-                }
-                Ok(Held::Now(receipt)) => {
-                    step.becomes(StepState::Applied, None, Moment::now());
-                    step.aws_request = receipt;
-                    tally.made += 1;
-                    if !fresh && matches!(before_this, StepState::Applied | StepState::Unchanged) {
-                        tally.repaired.push(step.step.describe());
-                    }
-                }
-                Err(failure) => failed.push((step, failure)),
-            }
-        }
-        for (step, failure) in failed {
-            fail(step, &failure, tally);
-        }
-    }
-    tally.fresh.clear();
-    Ok(())
-}
-
-fn is_to_hold(state: StepState) -> bool {
-    match state {
-        StepState::Planned | StepState::Applied | StepState::Unchanged | StepState::Failed | StepState::Left => true,
-        StepState::Replaced | StepState::Undone | StepState::Kept | StepState::Gone => false,
-    }
-}
-
-fn fail(step: &mut RecordedStep, failure: &Failure, tally: &mut Tally) {
-    tracing::warn!(
-        step = step.step.describe(),
-        code = failure.code,
-        "step failed: {failure}"
-    );
-    step.becomes(StepState::Failed, Some(failure.to_string()), Moment::now());
-    step.code = Some(failure.code.clone());
-    if failure.passes() {
-        tally.passing.push(failure.to_string());
-    }
-}
-
-enum Held {
-    Already,
-    Now(Option<String>),
-}
-
-/// Makes one step hold: applied where it doesn't, read back, and applied again until it does or patience ends.
-async fn hold(step: &RecordedStep, member: &Member, fresh: bool) -> Result<Held, Failure> {
-    if fresh && step.step.holds(&step.before) {
-        return Ok(Held::Already);
-    }
-    if !fresh && step.step.holds(&step.step.read(member).await?) {
-        return Ok(Held::Already);
-    }
-    let ends = tokio::time::Instant::now() + step.step.patience();
-    let mut pause = FIRST_PAUSE;
-    loop {
-        let receipt = match step.step.apply(member, &step.before).await {
-            Ok(receipt) => receipt.0,
-            // Somebody made the same in the same moment: what counts is what is read now.
-            Err(failure) if failure.reason == Reason::Duplicate => None,
-            Err(failure) => return Err(failure),
-        };
-        if step.step.holds(&step.step.read(member).await?) {
-            return Ok(Held::Now(receipt));
-        }
-        if tokio::time::Instant::now() + pause > ends {
-            let message = format!(
-                "AWS took the change, and it still does not show after {} s",
-                step.step.patience().as_secs()
-            );
-            return Err(Failure::own(
-                "read back",
-                step.step.describe(),
-                member.account.as_str(),
-                "NotHolding",
-                message,
-            ));
-        }
-        tokio::time::sleep(pause).await;
-        if step.step.holds(&step.step.read(member).await?) {
-            return Ok(Held::Now(receipt));
-        }
-        pause *= 2;
-    }
-}
-
 /// A new plan, where steps can't be made and others can do their work.
 fn fall_back(work: &mut Work<'_>, facts: &Facts) -> Option<Plan> {
     let failed = work.record.steps.iter().any(|step| step.state == StepState::Failed);
@@ -494,18 +366,21 @@ fn fall_back(work: &mut Work<'_>, facts: &Facts) -> Option<Plan> {
         return None;
     }
     let plan = made(work.request, facts, work.deps, Some(&work.record)).ok()?;
-    if !plan
+    if plan
         .steps
         .iter()
-        .any(|planned| is_fresh(&work.record, &planned.step) && work.record.find(&planned.step).is_none())
+        .all(|planned| work.record.find(&planned.step).is_some())
     {
+        // Nothing else can do their work: what stays open is said.
+        (work.record.residue, work.record.remarks) = (plan.residue, plan.remarks);
         return None;
     }
-    for step in &mut work.record.steps {
+    let replaced = |step: &RecordedStep| {
         let still_planned = plan.steps.iter().any(|planned| planned.step.key() == step.step.key());
-        if step.state == StepState::Failed && !still_planned {
-            step.state = StepState::Replaced;
-        }
+        step.state == StepState::Failed && step.is_impossible() && !still_planned
+    };
+    for step in work.record.steps.iter_mut().filter(|step| replaced(step)) {
+        step.state = StepState::Replaced;
     }
     Some(plan)
 }

@@ -147,6 +147,8 @@ mod tests {
             "arn:aws:iam::222222222222:user/alice",
             "arn:aws:iam::222222222222:role/service-role/r1",
             "arn:aws:iam::222222222222:role/entity-lockdown-function",
+            "arn:aws:lambda:us-east-1:222222222222:function:entity-lockdown",
+            "arn:aws:ec2:us-east-1:111111111111:instance/i-0123456789abcdef0",
         ] {
             assert_eq!(refusal(arn), None, "{arn}");
         }
@@ -184,6 +186,10 @@ mod tests {
             (
                 "arn:aws:iam::222222222222:role/aws-reserved/sso.amazonaws.com/eu-central-1/AWSReservedSSO_Admin_1",
                 "permission set",
+            ),
+            (
+                "arn:aws:lambda:us-east-1:111111111111:function:entity-lockdown:live",
+                "never locks itself",
             ),
             ("arn:aws:iam::222222222222:role/break-glass-1", "ProtectedArns"),
             ("arn:aws:iam::222222222222:user/Responder", "ProtectedArns"),

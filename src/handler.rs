@@ -42,6 +42,7 @@ pub struct Deps {
     /// What tells this process from all others.
     pub process: String,
     works: Cell<u64>,
+    deadline: Cell<Moment>,
     last_stranger: Cell<Option<Moment>>,
     strangers: Cell<u64>,
     refused: RefCell<(HashSet<String>, VecDeque<String>)>,
@@ -98,10 +99,16 @@ impl Deps {
             publisher,
             process,
             works: Cell::new(0),
+            deadline: Cell::default(),
             last_stranger: Cell::new(None),
             strangers: Cell::new(0),
             refused: RefCell::default(),
         }
+    }
+
+    /// When the present invocation is ended by Lambda.
+    pub(crate) fn deadline(&self) -> Moment {
+        self.deadline.get()
     }
 
     /// A name for one piece of work, under which it holds leases. A retried invocation may have the same request id: this differs.
@@ -194,11 +201,12 @@ impl Deps {
     }
 }
 
-/// Carries out all that an event asks for.
+/// Carries out all that an event asks for, before the deadline at which Lambda ends the invocation.
 ///
 /// # Errors
 /// The event is no SNS event, or something failed that a retry can help.
-pub async fn handle(event: Value, deps: &Deps) -> Result<(), HandlerError> {
+pub async fn handle(event: Value, deadline: Moment, deps: &Deps) -> Result<(), HandlerError> {
+    deps.deadline.set(deadline);
     let mut retries = Vec::new();
     for delivery in sns::read(event)? {
         if !deps.admits(&delivery) {

@@ -11,6 +11,7 @@
 //! - [`handler`] holds all of it together.
 
 pub mod admit;
+mod apply;
 pub mod arn;
 pub mod aws;
 pub mod entities;
@@ -29,3 +30,5 @@ pub mod request;
 pub mod settings;
 pub mod steps;
 mod work;
+#[cfg(test)]
+mod world;

@@ -11,6 +11,20 @@ use time::format_description::well_known::Rfc3339;
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
 pub struct Moment(i64);
 
+#[cfg(test)]
+thread_local! {
+    /// How far a test is ahead of the clock.
+    static AHEAD: std::cell::Cell<i64> = const { std::cell::Cell::new(0) };
+}
+
+#[cfg(test)]
+impl Moment {
+    /// Lets time pass for this test.
+    pub(crate) fn advance(millis: i64) {
+        AHEAD.set(AHEAD.get() + millis);
+    }
+}
+
 /// A text that is no RFC 3339 time.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("not a time like 2026-11-22T17:55:38Z")]
@@ -22,7 +36,10 @@ impl Moment {
         let since = std::time::SystemTime::now()
             .duration_since(std::time::UNIX_EPOCH)
             .unwrap_or_default();
-        Self(i64::try_from(since.as_millis()).unwrap_or(i64::MAX))
+        let now = Self(i64::try_from(since.as_millis()).unwrap_or(i64::MAX));
+        #[cfg(test)]
+        let now = Self(now.0 + AHEAD.get());
+        now
     }
 
     /// From milliseconds since 1970.

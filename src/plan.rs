@@ -19,6 +19,8 @@ pub struct Plan {
     pub affected: Vec<String>,
     /// What is known to stay open after all steps hold, one sentence each. With any, the stage is `Partial`.
     pub residue: Vec<String>,
+    /// What could not be read now and may be by a retry, one sentence each; it is part of the residue as well.
+    pub unread: Vec<String>,
     /// What people should know beside it, one sentence each.
     pub remarks: Vec<String>,
 }
@@ -54,6 +56,7 @@ impl Plan {
             steps: vec![],
             affected: vec![],
             residue: vec![],
+            unread: vec![],
             remarks: vec![],
         }
     }

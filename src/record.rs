@@ -93,8 +93,12 @@ pub enum StepState {
     Failed,
     /// Could not be made, and another step does its work.
     Replaced,
+    /// AWS does not support it here, and the work goes on without it.
+    Skipped,
     /// Put back.
     Undone,
+    /// Found as it was before, so that nothing was to put back.
+    Untouched,
     /// Left locked by a release, since other containments hold the same change.
     Kept,
     /// Left by a release: changed by somebody else since, not asked for, or not possible.
@@ -122,6 +126,9 @@ pub struct RecordedStep {
     pub code: Option<String>,
     /// When its state was last changed.
     pub at: Moment,
+    /// When the pause ends, for a step that is one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub until: Option<Moment>,
     /// The id by which AWS knows the call that made the change.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub aws_request: Option<String>,
@@ -334,6 +341,7 @@ impl RecordedStep {
             detail: None,
             code: None,
             at,
+            until: None,
             aws_request: None,
         }
     }
@@ -349,13 +357,110 @@ impl RecordedStep {
                 | StepState::Failed
                 | StepState::Replaced
                 | StepState::Left
+                | StepState::Skipped
                 | StepState::Unchanged => true,
-                StepState::Undone | StepState::Kept | StepState::Gone => false,
+                StepState::Undone | StepState::Untouched | StepState::Kept | StepState::Gone => false,
             }
+    }
+
+    /// Whether AWS said that the step can't be made here: a quota is full, or the member role may not.
+    pub fn is_impossible(&self) -> bool {
+        self.code
+            .as_deref()
+            .is_some_and(|code| matches!(code, "LimitExceeded" | "AccessDenied"))
     }
 
     /// Moves on to another state.
     pub fn becomes(&mut self, state: StepState, detail: Option<String>, at: Moment) {
         (self.state, self.detail, self.code, self.at) = (state, detail, None, at);
+    }
+}
+
+#[cfg(test)]
+pub(crate) mod tests {
+    use super::*;
+
+    /// The records that tests/records keeps, by their names: written by earlier versions, readable for ever.
+    pub(crate) fn kept() -> Vec<(String, String)> {
+        let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/records");
+        let files = std::fs::read_dir(folder).expect("the folder of records");
+        let mut kept: Vec<(String, String)> = files
+            .map(|file| {
+                let path = file.expect("a file").path();
+                let name = path.file_stem().expect("a name").to_string_lossy().into_owned();
+                (name, std::fs::read_to_string(path).expect("a text"))
+            })
+            .collect();
+        kept.sort();
+        assert!(kept.len() >= 7, "{kept:?}");
+        kept
+    }
+
+    #[test]
+    fn a_kept_record_reads_and_is_written_as_it_was() {
+        for (name, text) in kept() {
+            let record: Record = serde_json::from_str(&text).unwrap_or_else(|error| panic!("{name}: {error}"));
+            let before: Value = serde_json::from_str(&text).expect("JSON");
+            assert_eq!(serde_json::to_value(&record).expect("JSON"), before, "{name}");
+        }
+    }
+
+    #[test]
+    fn every_state_before_of_a_kept_record_can_still_be_put_back() {
+        for (name, text) in kept() {
+            let record: Record = serde_json::from_str(&text).expect("a record");
+            assert!(!record.steps.is_empty(), "{name}");
+            for step in record.steps.iter().filter(|step| step.step.reverses()) {
+                assert!(
+                    step.step.reads(&step.before),
+                    "{name}: {} from {}",
+                    step.step.describe(),
+                    step.before
+                );
+            }
+        }
+    }
+
+    #[test]
+    fn messages_and_history_stay_within_their_limits_and_lose_the_oldest() {
+        use crate::admit::tests::request;
+        let first = request(Action::Contain, "m0", 0);
+        let mut record = Record::begin(&first, first.message.sent);
+        for n in 0..300_u64 {
+            record.seen_mut(&request(Action::Contain, &format!("m{n}"), n)).attempts += 1;
+            record.happened(first.message.sent, format!("event {n}"));
+        }
+        assert_eq!(
+            (record.messages.len(), record.history.len()),
+            (MESSAGES_KEPT, HISTORY_KEPT)
+        );
+        assert_eq!(record.messages.last().map(|seen| seen.id.as_str()), Some("m299"));
+        assert_eq!(record.newest, request(Action::Contain, "m299", 299).message.sent);
+    }
+
+    #[test]
+    fn contained_is_said_only_when_every_step_holds_and_nothing_stays_open() {
+        let text = kept()
+            .into_iter()
+            .find(|(name, _)| name == "1-instance")
+            .expect("the record")
+            .1;
+        let record: Record = serde_json::from_str(&text).expect("a record");
+        assert_eq!(record.amounts_to(), Status::Contained);
+        for n in 0..record.steps.len() {
+            for state in [StepState::Failed, StepState::Planned] {
+                let mut record = record.clone();
+                record.steps[n].state = state;
+                assert_eq!(record.amounts_to(), Status::Partial, "{n}");
+            }
+        }
+        let with_residue = Record {
+            residue: vec!["an interface".to_owned()],
+            ..record.clone()
+        };
+        assert_eq!(with_residue.amounts_to(), Status::Partial);
+        let mut nothing = record;
+        nothing.steps.iter_mut().for_each(|step| step.state = StepState::Failed);
+        assert_eq!(nothing.amounts_to(), Status::Failed);
     }
 }

@@ -14,6 +14,7 @@ use crate::moment::Moment;
 use crate::notice::{Report, Stage};
 use crate::record::{ATTEMPTS, Record, RecordedStep, Status, StepState};
 use crate::request::Request;
+use crate::steps::Receipt;
 use crate::work::{Stop, Unsaved, Work};
 
 /// The first pause before an undone change is read again.
@@ -72,7 +73,9 @@ fn out_of_reach(error: &JournalError) -> Outcome {
 
 fn stopped(stop: Stop) -> Outcome {
     match stop {
-        Stop::Asked | Stop::Lost => Outcome::Retry("another request for this entity is being carried out".to_owned()),
+        Stop::Asked | Stop::Lost | Stop::NoTime => {
+            Outcome::Retry("another request for this entity is being carried out".to_owned())
+        }
         Stop::Journal(error) => out_of_reach(&error),
     }
 }
@@ -173,18 +176,24 @@ async fn undo_phase(work: &mut Work<'_>, member: &Member, phase: u8, passing: &m
     let steps = undo
         .iter()
         .filter_map(|(at, due)| work.record.steps.get(*at).map(|step| (step, *due)));
-    let outcomes =
-        join_all(steps.map(|(step, due)| async move { if due { put_back(step, member).await } else { Ok(None) } }))
-            .await;
+    let outcomes = join_all(steps.map(|(step, due)| async move {
+        if due {
+            put_back(step, member).await
+        } else {
+            Ok(Receipt::default())
+        }
+    }))
+    .await;
     let mut forget = Vec::new();
-    for ((at, _), outcome) in undo.into_iter().zip(outcomes) {
+    for ((at, due), outcome) in undo.into_iter().zip(outcomes) {
         let Some(step) = work.record.steps.get_mut(at) else {
             continue;
         };
         match outcome {
             Ok(receipt) => {
-                step.becomes(StepState::Undone, None, Moment::now());
-                step.aws_request = receipt;
+                let state = if due { StepState::Undone } else { StepState::Untouched };
+                step.becomes(state, receipt.note, Moment::now());
+                step.aws_request = receipt.request;
                 forget.push(step.step.key());
             }
             Err(failure) if failure.reason == Reason::Absent => {
@@ -275,11 +284,14 @@ async fn leave(work: &mut Work<'_>, keys: &[String]) -> Result<BTreeSet<String>,
 }
 
 /// Undoes one step and reads it back until the state before is there.
-async fn put_back(step: &RecordedStep, member: &Member) -> Result<Option<String>, Failure> {
+async fn put_back(step: &RecordedStep, member: &Member) -> Result<Receipt, Failure> {
     let ends = tokio::time::Instant::now() + step.step.patience();
     let mut pause = FIRST_PAUSE;
     loop {
-        let receipt = step.step.undo(member, &step.before).await?.0;
+        let receipt = step.step.undo(member, &step.before).await?;
+        if receipt.note.is_some() {
+            return Ok(receipt);
+        }
         let now = step.step.read(member).await?;
         if now == step.before {
             return Ok(receipt);
@@ -407,7 +419,9 @@ async fn end(mut work: Work<'_>, passing: Vec<Failure>) -> Outcome {
         | StepState::Applied
         | StepState::Unchanged
         | StepState::Replaced
+        | StepState::Skipped
         | StepState::Undone
+        | StepState::Untouched
         | StepState::Kept
         | StepState::Gone => false,
     });

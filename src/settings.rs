@@ -7,6 +7,7 @@ use std::time::Duration;
 use subtle::ConstantTimeEq;
 
 use crate::arn::{AccountId, Arn, Partition};
+use crate::guard::matches;
 
 /// A shared secret: it can be compared, and never shown.
 #[derive(Clone)]
@@ -66,6 +67,8 @@ pub struct Settings {
     pub protected: Vec<String>,
     /// Whether inline policies may be written.
     pub inline_deny: bool,
+    /// Patterns of the permissions boundaries that the member role may put back: only such a boundary is ever replaced.
+    pub former_boundaries: Vec<String>,
 }
 
 /// A variable of the environment that is missing or malformed.
@@ -112,17 +115,21 @@ impl Settings {
                 "deactivate" => AccessKeys::Deactivate,
                 _ => return Err(wrong("ACCESS_KEYS", "is neither `keep` nor `deactivate`")),
             },
-            protected: optional("PROTECTED_ARNS")
-                .split(',')
-                .map(|pattern| pattern.trim().to_owned())
-                .filter(|pattern| !pattern.is_empty())
-                .collect(),
+            protected: list(optional("PROTECTED_ARNS")),
+            former_boundaries: list(optional("FORMER_BOUNDARIES")),
             inline_deny: match optional("INLINE_DENY") {
                 "" | "yes" => true,
                 "no" => false,
                 _ => return Err(wrong("INLINE_DENY", "is neither `yes` nor `no`")),
             },
         })
+    }
+
+    /// Whether a permissions boundary can be put back once it was replaced.
+    pub fn restores_boundary(&self, boundary: &str) -> bool {
+        self.former_boundaries
+            .iter()
+            .any(|pattern| matches(pattern, boundary, false))
     }
 
     /// The hub's partition.
@@ -134,6 +141,14 @@ impl Settings {
     pub fn hub(&self) -> &AccountId {
         &self.function_role.account
     }
+}
+
+/// The items of a comma-separated list.
+fn list(text: &str) -> Vec<String> {
+    text.split(',')
+        .map(|item| item.trim().to_owned())
+        .filter(|item| !item.is_empty())
+        .collect()
 }
 
 #[cfg(test)]

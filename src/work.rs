@@ -17,6 +17,8 @@ pub(crate) enum Stop {
     Asked,
     /// Somebody else works on the record.
     Lost,
+    /// Too little of the invocation's time is left to open anything.
+    NoTime,
     /// The journal failed, and a retry can help.
     Journal(JournalError),
 }

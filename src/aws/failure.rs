@@ -164,6 +164,10 @@ fn printable(message: &str) -> String {
 fn reason(code: &str, status: u16) -> Reason {
     match code {
         "NoSuchEntity" | "NoSuchEntityException" | "ResourceNotFoundException" => Reason::Absent,
+        "InvalidGroup.Duplicate"
+        | "InvalidPermission.Duplicate"
+        | "InvalidPermission.NotFound"
+        | "EntityAlreadyExists" => Reason::Duplicate,
         _ if code.starts_with("Invalid") && code.contains(".NotFound") || code.starts_with("InvalidInstanceID") => {
             Reason::Absent
         }
@@ -174,7 +178,6 @@ fn reason(code: &str, status: u16) -> Reason {
         | "LimitExceededException"
         | "SecurityGroupLimitExceeded"
         | "RulesPerSecurityGroupLimitExceeded" => Reason::Quota,
-        "InvalidGroup.Duplicate" | "EntityAlreadyExists" => Reason::Duplicate,
         // IAM's own word for two changes in one moment, Lambda's for one that is still under way, EC2's for a state that passes.
         "ConcurrentModification"
         | "ResourceConflictException"
@@ -208,6 +211,7 @@ mod tests {
             ("UnauthorizedOperation", 403, Reason::Denied),
             ("LimitExceeded", 409, Reason::Quota),
             ("InvalidGroup.Duplicate", 400, Reason::Duplicate),
+            ("InvalidPermission.NotFound", 400, Reason::Duplicate),
             ("Throttling", 400, Reason::Passing),
             ("RequestLimitExceeded", 503, Reason::Passing),
             ("TooManyRequestsException", 429, Reason::Passing),

@@ -4,8 +4,9 @@ use std::collections::HashMap;
 use std::rc::Rc;
 
 use entity_lockdown::aws::{Accounts, accounts::shared_config};
-use entity_lockdown::handler::{Deps, HandlerError, handle};
+use entity_lockdown::handler::{Deps, handle};
 use entity_lockdown::journal::{Journal, dynamo::Table};
+use entity_lockdown::moment::Moment;
 use entity_lockdown::notice::Publisher;
 use entity_lockdown::settings::Settings;
 use lambda_runtime::{Error, LambdaEvent, service_fn};
@@ -29,7 +30,7 @@ async fn main() -> Result<(), Error> {
     let settings = Settings::read(&variables)?;
     let config = shared_config().await;
     let process = variables.get("AWS_LAMBDA_LOG_STREAM_NAME").cloned().unwrap_or_default();
-    let began = entity_lockdown::moment::Moment::now().millis();
+    let began = Moment::now().millis();
     let deps = Rc::new(Deps::new(
         settings.clone(),
         Accounts::new(config.clone(), &settings.member_role, settings.hub()),
@@ -43,7 +44,8 @@ async fn main() -> Result<(), Error> {
     ));
     lambda_runtime::run(service_fn(move |event: LambdaEvent<Value>| {
         let deps = Rc::clone(&deps);
-        async move { handle(event.payload, &deps).await.map_err(|error: HandlerError| error) }
+        let deadline = Moment::from_millis(i64::try_from(event.context.deadline).unwrap_or(i64::MAX));
+        async move { handle(event.payload, deadline, &deps).await }
     }))
     .await
 }

@@ -2,6 +2,8 @@
 //!
 //! A new kind is a new file and one line in the table at the end of this page.
 
+pub mod function;
+pub mod instance;
 pub mod principal;
 pub mod role;
 pub mod user;
@@ -53,7 +55,7 @@ macro_rules! kinds {
         /// What a survey found.
         #[derive(Debug)]
         pub(crate) enum Facts {
-            $(#[doc = concat!("See [`", stringify!($module), "`].")] $variant(<$module::$kind as Surveyed>::Facts),)+
+            $(#[doc = concat!("See [`", stringify!($module), "`].")] $variant(Box<<$module::$kind as Surveyed>::Facts>),)+
         }
 
         impl Kind {
@@ -91,7 +93,7 @@ macro_rules! kinds {
         /// The first failed call.
         pub(crate) async fn survey(entity: &Entity, member: &Member, settings: &Settings) -> Result<Facts, Failure> {
             match entity.kind {
-                $(Kind::$variant => <$module::$kind as Surveyed>::survey(entity, member, settings).await.map(Facts::$variant),)+
+                $(Kind::$variant => <$module::$kind as Surveyed>::survey(entity, member, settings).await.map(|facts| Facts::$variant(Box::new(facts))),)+
             }
         }
 
@@ -110,4 +112,6 @@ macro_rules! kinds {
 kinds! {
     User = user::User;
     Role = role::Role;
+    Function = function::Function;
+    Instance = instance::Instance;
 }

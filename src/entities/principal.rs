@@ -54,12 +54,25 @@ pub struct PrincipalFacts {
     pub full: bool,
     /// Its permissions boundary.
     pub boundary: Option<String>,
+    /// A role's trust policy as IAM gives it, percent-encoded (RFC 3986).
+    pub trust: Option<String>,
+}
+
+/// What `GetUser` and `GetRole` tell.
+struct Identity {
+    principal: Principal,
+    boundary: Option<String>,
+    trust: Option<String>,
 }
 
 /// Reads the facts about the user or role by this name: the calls run side by side.
 pub(crate) async fn survey(kind: PrincipalKind, name: &str, member: &Member) -> Result<PrincipalFacts, Failure> {
     let (identity, attached) = try_join(identify(kind, name, member), attached_policies(member, kind, name)).await?;
-    let (principal, boundary) = identity;
+    let Identity {
+        principal,
+        boundary,
+        trust,
+    } = identity;
     let denied = attached.contains(&member.deny_all());
     let full = !denied && attached.len() >= DEFAULT_QUOTA && attached.len() >= quota(kind, member).await?;
     Ok(PrincipalFacts {
@@ -67,11 +80,12 @@ pub(crate) async fn survey(kind: PrincipalKind, name: &str, member: &Member) -> 
         denied,
         full,
         boundary,
+        trust,
     })
 }
 
-async fn identify(kind: PrincipalKind, name: &str, member: &Member) -> Result<(Principal, Option<String>), Failure> {
-    let (found, id, arn, boundary, call) = match kind {
+async fn identify(kind: PrincipalKind, name: &str, member: &Member) -> Result<Identity, Failure> {
+    let (found, id, arn, boundary, trust, call) = match kind {
         PrincipalKind::User => {
             let call = "iam:GetUser";
             let answer = member
@@ -82,7 +96,14 @@ async fn identify(kind: PrincipalKind, name: &str, member: &Member) -> Result<(P
                 .await
                 .map_err(|error| member.failure(call, name, &error))?;
             let user = answer.user.ok_or_else(|| unreadable(member, call, name))?;
-            (user.user_name, user.user_id, user.arn, user.permissions_boundary, call)
+            (
+                user.user_name,
+                user.user_id,
+                user.arn,
+                user.permissions_boundary,
+                None,
+                call,
+            )
         }
         PrincipalKind::Role => {
             let call = "iam:GetRole";
@@ -94,19 +115,28 @@ async fn identify(kind: PrincipalKind, name: &str, member: &Member) -> Result<(P
                 .await
                 .map_err(|error| member.failure(call, name, &error))?;
             let role = answer.role.ok_or_else(|| unreadable(member, call, name))?;
-            (role.role_name, role.role_id, role.arn, role.permissions_boundary, call)
+            let trust = role.assume_role_policy_document;
+            (
+                role.role_name,
+                role.role_id,
+                role.arn,
+                role.permissions_boundary,
+                trust,
+                call,
+            )
         }
     };
     let arn: Arn = arn.parse().map_err(|_| unreadable(member, call, name))?;
-    Ok((
-        Principal {
+    Ok(Identity {
+        principal: Principal {
             kind,
             name: found,
             arn,
             id,
         },
-        boundary.and_then(|boundary| boundary.permissions_boundary_arn),
-    ))
+        boundary: boundary.and_then(|boundary| boundary.permissions_boundary_arn),
+        trust,
+    })
 }
 
 fn unreadable(member: &Member, call: &'static str, name: &str) -> Failure {
@@ -151,7 +181,7 @@ pub(crate) fn same_path(entity: &Entity, principal: &Principal) -> Result<(), Re
 }
 
 /// The steps that deny a principal everything: AWSDenyAll; where that can't be attached, an inline policy; where that can't be
-/// written, a permissions boundary.
+/// written, a permissions boundary. None, where nothing of it is possible: see [`residue`].
 pub(crate) fn deny(facts: &PrincipalFacts, phase: u8, settings: &Settings, record: Option<&Record>) -> Vec<Planned> {
     let principal = || facts.principal.clone();
     let attach = AttachPolicy { principal: principal() };
@@ -171,6 +201,14 @@ pub(crate) fn deny(facts: &PrincipalFacts, phase: u8, settings: &Settings, recor
     if settings.inline_deny && !gave_up(&inline.step, record) {
         return vec![inline];
     }
+    // A boundary that could not be put back is never replaced.
+    let former = facts
+        .boundary
+        .as_deref()
+        .filter(|former| !former.ends_with(":aws:policy/AWSDenyAll"));
+    if former.is_some_and(|former| !settings.restores_boundary(former)) {
+        return vec![];
+    }
     let before = written(&BoundaryState {
         boundary: facts.boundary.clone(),
     });
@@ -182,18 +220,30 @@ pub(crate) fn gave_up(step: &Step, record: Option<&Record>) -> bool {
     let recorded = record.and_then(|record| record.steps.iter().find(|recorded| recorded.step.key() == step.key()));
     recorded.is_some_and(|recorded| match recorded.state {
         StepState::Replaced => true,
-        StepState::Failed => recorded
-            .code
-            .as_deref()
-            .is_some_and(|code| matches!(code, "LimitExceeded" | "AccessDenied")),
+        StepState::Failed => recorded.is_impossible(),
         StepState::Planned
         | StepState::Applied
         | StepState::Unchanged
+        | StepState::Skipped
         | StepState::Undone
+        | StepState::Untouched
         | StepState::Kept
         | StepState::Left
         | StepState::Gone => false,
     })
+}
+
+/// What stays open where no deny is possible.
+pub(crate) fn residue(facts: &PrincipalFacts, steps: &[Planned]) -> Vec<String> {
+    if !steps.is_empty() {
+        return vec![];
+    }
+    let former = facts.boundary.as_deref().unwrap_or_default();
+    vec![format!(
+        "No policy can be added to {}, and its permissions boundary {former} could not be put back after a release, since \
+         FormerBoundaries does not name it: nothing denies it. Make room for one policy and publish the message again",
+        facts.principal.label()
+    )]
 }
 
 /// What people should know about how a principal is denied, where it is not the plain way.
@@ -239,6 +289,7 @@ pub(crate) mod tests {
             denied: false,
             full: false,
             boundary: None,
+            trust: None,
         }
     }
 

@@ -67,6 +67,7 @@ impl Surveyed for Role {
         let mut plan = Plan::of(role.arn.clone());
         plan.unique_id = Some(role.id.clone());
         plan.steps = principal::deny(facts, 0, settings, record);
+        plan.residue = principal::residue(facts, &plan.steps);
         plan.remarks = principal::remarks(facts, &plan.steps, settings);
         if entity.named.service == "sts" {
             let all = format!(

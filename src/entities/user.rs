@@ -72,6 +72,7 @@ impl Surveyed for User {
         let mut plan = Plan::of(user.arn.clone());
         plan.unique_id = Some(user.id.clone());
         plan.steps = principal::deny(&facts.principal, 0, settings, record);
+        plan.residue = principal::residue(&facts.principal, &plan.steps);
         plan.remarks = principal::remarks(&facts.principal, &plan.steps, settings);
         let active = facts.keys.iter().filter(|(_, state)| *state == KeyState::Active);
         plan.steps.extend(active.map(|(key, state)| {

@@ -205,7 +205,7 @@ fn joined(older: &Record, newer: &Record) -> Record {
 fn meet(older: &mut RecordedStep, newer: &RecordedStep) {
     match (older.state, newer.state) {
         // The older containment of this change is over: the newer one began from what it left.
-        (StepState::Undone | StepState::Kept | StepState::Gone, _) => *older = newer.clone(),
+        (StepState::Undone | StepState::Untouched | StepState::Kept | StepState::Gone, _) => *older = newer.clone(),
         _ if older.before.is_null() => *older = newer.clone(),
         // What was so before the older one stays "so before".
         (StepState::Unchanged, StepState::Applied | StepState::Planned | StepState::Unchanged) => {}

@@ -70,7 +70,12 @@ pub fn body(report: &Report) -> String {
         &steps,
     );
     list("Done", &report.done.iter().map(words).collect::<Vec<_>>());
-    list("NOT done", &report.not_done.iter().map(words).collect::<Vec<_>>());
+    let left = if report.stage == Stage::Released {
+        "Left as it is"
+    } else {
+        "NOT done"
+    };
+    list(left, &report.not_done.iter().map(words).collect::<Vec<_>>());
     list("STAYS OPEN", &report.residue);
     list("Also affected", &report.affected);
     list("Good to know", &report.remarks);
@@ -133,5 +138,26 @@ mod tests {
             ..report
         };
         assert_eq!(subject(&odd), "Contained: a??Bcc: ? in 222222222222");
+    }
+
+    #[test]
+    fn the_mails_say_all_that_a_tired_person_needs() {
+        use crate::record::Record;
+        use crate::record::tests::kept;
+        for (name, text) in kept() {
+            let record: Record = serde_json::from_str(&text).expect("a record");
+            let mut asked = request(Action::Contain, "m1", 0);
+            asked.entity = record.entity.to_string().parse().expect("an entity");
+            asked.claims = record.claims();
+            let summary = "The summary".to_owned();
+            let mut report = if name.ends_with("-released") {
+                Report::released(Stage::Released, &asked, &record, summary, vec![])
+            } else {
+                Report::contained(Stage::Contained, &asked, &record, summary, vec!["Look".to_owned()])
+            };
+            report.at = record.changed;
+            let mail = format!("{}\n\n{}", subject(&report), body(&report));
+            insta::assert_snapshot!(format!("mail-{name}"), mail);
+        }
     }
 }

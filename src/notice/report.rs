@@ -169,7 +169,6 @@ impl Report {
             .filter(|step| matches!(step.state, StepState::Planned | StepState::Failed));
         Self {
             steps: steps.map(|step| Line::plain(step.step.describe())).collect(),
-            remarks: vec![],
             next: vec!["Wait for the notice that says how it ended".to_owned()],
             ..Self::of(
                 Stage::Started,
@@ -203,13 +202,20 @@ impl Report {
                 }),
                 StepState::Planned | StepState::Failed => report.not_done.push(line),
                 StepState::Replaced => {
-                    let why = format!(
-                        "another step does its work: {}",
-                        step.detail.clone().unwrap_or_default()
-                    );
-                    report.remarks.push(format!("{} was not possible, {why}", line.what));
+                    let code = step.code.as_deref().unwrap_or("refused");
+                    report.remarks.push(format!(
+                        "Not possible, and another step does its work ({code}): {}",
+                        line.what
+                    ));
                 }
-                StepState::Undone | StepState::Kept | StepState::Left | StepState::Gone => {}
+                StepState::Skipped => {
+                    let why = step.detail.clone().unwrap_or_default();
+                    report.remarks.push(format!(
+                        "Done without, since it was not possible here: {} ({why})",
+                        line.what
+                    ));
+                }
+                StepState::Undone | StepState::Untouched | StepState::Kept | StepState::Left | StepState::Gone => {}
             }
         }
         report
@@ -240,10 +246,13 @@ impl Report {
                 StepState::Kept | StepState::Left | StepState::Failed | StepState::Planned | StepState::Applied => {
                     report.not_done.push(line)
                 }
-                StepState::Unchanged => report
-                    .remarks
-                    .push(format!("Left as it was before containment: {}", step.step.describe())),
-                StepState::Replaced => {}
+                StepState::Unchanged | StepState::Untouched => {
+                    let what = step.step.describe();
+                    report.remarks.push(format!(
+                        "Nothing was to undo, since it is as it was before containment: {what}"
+                    ));
+                }
+                StepState::Replaced | StepState::Skipped => {}
             }
         }
         if stage == Stage::Released {

@@ -5,8 +5,16 @@
 pub mod access_key;
 pub mod attach_policy;
 pub mod boundary;
+pub mod concurrency;
+pub mod event_source;
 pub mod inline_policy;
+pub mod interface;
+pub mod isolate;
 pub mod principal;
+pub mod security_group;
+pub mod settle;
+pub mod tracking_timeouts;
+pub mod untrack;
 
 use std::fmt::Debug;
 use std::time::Duration;
@@ -27,14 +35,22 @@ pub struct Permission {
     pub used_for: &'static str,
 }
 
-/// What AWS answered to a change: the id by which it can be found in its logs.
+/// What came of a change.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Receipt(pub Option<String>);
+pub struct Receipt {
+    /// The id by which the call can be found in AWS's logs.
+    pub request: Option<String>,
+    /// What could not be put back exactly as it was, and why.
+    pub note: Option<String>,
+}
 
 impl Receipt {
     /// The request id of an SDK answer.
     pub fn of(answer: &impl aws_sdk_iam::operation::RequestId) -> Self {
-        Self(answer.request_id().map(str::to_owned))
+        Self {
+            request: answer.request_id().map(str::to_owned),
+            note: None,
+        }
     }
 }
 
@@ -48,6 +64,10 @@ pub(crate) trait Change: Serialize + DeserializeOwned + Clone + Debug + PartialE
     const REVERSES: bool = true;
     /// Whether it is put back only when a release asks for it by name.
     const ON_REQUEST: bool = false;
+    /// Whether the work goes on, and counts as done, where AWS does not support it.
+    const DISPENSABLE: bool = false;
+    /// Whether it opens something for a while, which later steps close.
+    const EXPOSES: bool = false;
     /// How long a change is read again until it holds.
     const PATIENCE: Duration = Duration::from_secs(10);
     /// The part of the resource's state that is changed.
@@ -61,6 +81,10 @@ pub(crate) trait Change: Serialize + DeserializeOwned + Clone + Debug + PartialE
     fn describe(&self) -> String;
     /// What undoing it means, for people.
     fn describe_undo(&self, before: &Self::State) -> String;
+    /// How long the work pauses here, for a step that is a pause.
+    fn pause(&self) -> Option<Duration> {
+        None
+    }
     /// Whether a state is the one that the step aims at.
     fn holds(&self, now: &Self::State) -> bool;
     /// Whether a state is one that our own work leaves behind, on its way or at its end.
@@ -75,6 +99,30 @@ pub(crate) trait Change: Serialize + DeserializeOwned + Clone + Debug + PartialE
     async fn apply(&self, member: &Member, before: &Self::State) -> Result<Receipt, Failure>;
     /// Puts the state before back.
     async fn undo(&self, member: &Member, before: &Self::State) -> Result<Receipt, Failure>;
+}
+
+/// How long a call is repeated while the resource is busy with an earlier change.
+const BUSY_AT_MOST: Duration = Duration::from_secs(20);
+
+/// Repeats a call while AWS says that an earlier change to the same resource is still under way; then its failure is one that
+/// a retry can help.
+pub(crate) async fn once_free<T>(call: impl AsyncFn() -> Result<T, Failure>) -> Result<T, Failure> {
+    let ends = tokio::time::Instant::now() + BUSY_AT_MOST;
+    let mut pause = Duration::from_millis(200);
+    loop {
+        let ended = call().await;
+        let busy = ended.as_ref().err().is_some_and(|failure| {
+            matches!(
+                failure.code.as_str(),
+                "ResourceConflictException" | "ResourceInUseException"
+            )
+        });
+        if !busy || tokio::time::Instant::now() + pause > ends {
+            return ended;
+        }
+        tokio::time::sleep(pause).await;
+        pause = (pause * 2).min(Duration::from_secs(2));
+    }
 }
 
 /// Makes the enum of all steps out of the table, and passes each call on to the step's own file.
@@ -122,6 +170,18 @@ macro_rules! steps {
             pub fn on_request(&self) -> bool {
                 match self { $(Self::$variant(_) => <$module::$change as Change>::ON_REQUEST,)+ }
             }
+            /// Whether the work goes on, and counts as done, where AWS does not support it.
+            pub fn dispensable(&self) -> bool {
+                match self { $(Self::$variant(_) => <$module::$change as Change>::DISPENSABLE,)+ }
+            }
+            /// Whether it opens something for a while, which later steps close.
+            pub fn exposes(&self) -> bool {
+                match self { $(Self::$variant(_) => <$module::$change as Change>::EXPOSES,)+ }
+            }
+            /// How long the work pauses here, for a step that is a pause.
+            pub fn pause(&self) -> Option<Duration> {
+                match self { $(Self::$variant(step) => step.pause(),)+ }
+            }
             /// How long a change is read again until it holds.
             pub fn patience(&self) -> Duration {
                 match self { $(Self::$variant(_) => <$module::$change as Change>::PATIENCE,)+ }
@@ -129,6 +189,10 @@ macro_rules! steps {
             /// Whether a state is the one that the step aims at.
             pub fn holds(&self, now: &Value) -> bool {
                 match self { $(Self::$variant(step) => parsed(now).is_ok_and(|now| step.holds(&now)),)+ }
+            }
+            /// Whether a recorded state can be read as this step's.
+            pub fn reads(&self, state: &Value) -> bool {
+                match self { $(Self::$variant(_) => parsed::<<$module::$change as Change>::State>(state).is_ok(),)+ }
             }
             /// Whether a state is one that our own work leaves behind.
             pub fn is_ours(&self, now: &Value) -> bool {
@@ -190,4 +254,38 @@ steps! {
     "inline-policy" InlinePolicy = inline_policy::InlinePolicy;
     "boundary" Boundary = boundary::Boundary;
     "access-key" AccessKey = access_key::AccessKey;
+    "concurrency" Concurrency = concurrency::Concurrency;
+    "event-source" EventSource = event_source::EventSource;
+    "security-group" SecurityGroup = security_group::OurGroup;
+    "tracking-timeouts" TrackingTimeouts = tracking_timeouts::TrackingTimeouts;
+    "untrack" Untrack = untrack::Untrack;
+    "settle" Settle = settle::Settle;
+    "isolate" Isolate = isolate::Isolate;
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::cell::Cell;
+
+    fn failure(code: &str) -> Failure {
+        Failure::own("lambda:X", "f", "222222222222", code, "")
+    }
+
+    #[tokio::test]
+    async fn a_busy_resource_is_asked_again_and_every_other_failure_is_final() {
+        for (code, calls) in [
+            ("ResourceInUseException", 2),
+            ("ResourceConflictException", 2),
+            ("Other", 1),
+        ] {
+            let made = Cell::new(0);
+            let ended = once_free(async || {
+                made.set(made.get() + 1);
+                if made.get() == 1 { Err(failure(code)) } else { Ok(()) }
+            })
+            .await;
+            assert_eq!((made.get(), ended.is_ok()), (calls, calls == 2), "{code}");
+        }
+    }
 }

@@ -126,7 +126,7 @@ def test_a_trust_can_name_a_role_by_its_arn_and_lets_no_other_in(bed: Bed) -> No
     name = unique("member")
     member = bed.endpoints.client("iam", MEMBER).create_role(RoleName=name, AssumeRolePolicyDocument=json.dumps(trust))
     codes = [
-        refusal(bed.endpoints.client("sts", role.session()).assume_role, RoleArn=member["Role"]["Arn"], RoleSessionName="s")
+        refusal(bed.endpoints.client("sts", role.session()).assume_role, RoleArn=member["Role"]["Arn"], RoleSessionName="hub")
         for role in (named, other)
     ]
     assert codes == ["", "AccessDenied"]

@@ -3,6 +3,7 @@
 import os
 import shutil
 import tempfile
+import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
@@ -25,6 +26,8 @@ class Bed:
     certificates: Certificates
     endpoints: Endpoints
     proxy: Proxy
+    emulator: int
+    """The process id of ministack, whose children the functions are."""
 
     def function_environment(self) -> dict[str, str]:
         """What the function's environment needs besides its template's: the way to the proxy, and trust in it."""
@@ -33,6 +36,14 @@ class Bed:
             "AWS_ENDPOINT_URL_EC2": self.proxy.url,
             "SSL_CERT_FILE": str(self.certificates.ca),
         }
+
+    def wait_for_delivery(self, message: str, seconds: float = 180.0) -> None:
+        """Waits until the function that SNS handed this message to has ended, well or not."""
+        ended, deadline = self.folder / "ministack" / "deliveries", time.monotonic() + seconds
+        while not (ended.is_file() and message in ended.read_text().split()):
+            if time.monotonic() > deadline:
+                raise TimeoutError(f"message {message} was not delivered within {seconds:.0f} s")
+            time.sleep(0.02)
 
 
 def proxy_binary() -> Path:
@@ -57,4 +68,4 @@ def running_bed(*, keep_folder: bool = False) -> Iterator[Bed]:
         check_deny_all(endpoints)
         proxy = Proxy(proxy_binary(), folder, certificates, aws=aws, ec2=ec2)
         parts.callback(proxy.child.stop)
-        yield Bed(folder, certificates, endpoints, proxy)
+        yield Bed(folder, certificates, endpoints, proxy, ministack.process.pid)

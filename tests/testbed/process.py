@@ -53,10 +53,10 @@ class Child:
         return self.log.read_text(errors="replace")[-size:]
 
     def stop(self) -> None:
-        """SIGTERM, then SIGKILL after 3 s, to the group: an emulator's functions are its children."""
+        """SIGTERM, then SIGKILL after 1 s, to the group: an emulator's functions are its children."""
         self._signal(signal.SIGTERM)
         try:
-            self.process.wait(timeout=3)
+            self.process.wait(timeout=1)
         except subprocess.TimeoutExpired:
             pass
         self._signal(signal.SIGKILL)

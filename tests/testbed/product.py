@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import time
 import uuid
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -30,7 +31,7 @@ class Product:
         self, *arns: str, action: str | None = None, external_id: str | None = EXTERNAL_ID, body: str = "see attributes",
         **attributes: str,
     ) -> str:
-        """Publishes one request and returns its message id; the function has run when this returns.
+        """Publishes one request, waits until the function has ended, and returns the message's id.
 
         Several ARNs go as String.Array. `external_id=None` leaves the attribute out; others by their names (`Force="true"`).
         """
@@ -42,10 +43,12 @@ class Product:
             message["Arn"] = {"DataType": "String.Array", "StringValue": json.dumps(arns)}
         return self.publish_raw(message, body)
 
-    def publish_raw(self, attributes: dict[str, Any], body: str = "see attributes") -> str:
-        """Publishes attributes as they are, for what no sensible publisher would send."""
+    def publish_raw(self, attributes: dict[str, Any], body: str = "see attributes", *, wait: bool = True) -> str:
+        """Publishes attributes as they are, for what no sensible publisher would send; `wait=False` leaves it running."""
         sns = self.bed.endpoints.client("sns", HUB)
         answer = sns.publish(TopicArn=self.outputs["TopicArn"], Message=body, MessageAttributes=attributes)
+        if wait:
+            self.bed.wait_for_delivery(answer["MessageId"])
         return str(answer["MessageId"])
 
     def contain(self, *arns: str, **attributes: str) -> str:
@@ -83,10 +86,34 @@ class Product:
         failed = "FunctionError" in answer
         return {"status": answer["StatusCode"], "payload": payload, "error": payload.get("errorType") if failed else None}
 
+    def processes(self) -> list[int]:
+        """The ids of the function's own processes, which run below the emulator that the bed started."""
+        found = []
+        for folder in Path("/proc").glob("[0-9]*"):
+            try:
+                environment = (folder / "environ").read_bytes().split(b"\0")
+                parent = int((folder / "stat").read_text().rpartition(")")[2].split()[1])
+            except (OSError, IndexError):
+                continue
+            name = f"AWS_LAMBDA_FUNCTION_NAME={self.outputs['FunctionName']}".encode()
+            if parent == self.bed.emulator and name in environment:
+                found.append(int(folder.name))
+        return found
+
     def journal(self) -> list[dict[str, Any]]:
         """All items of the journal table, as DynamoDB types them."""
         table = self.bed.endpoints.client("dynamodb", HUB)
         return list(table.scan(TableName=self.outputs["JournalTableName"])["Items"])
+
+    def dead_letter(self, seconds: float = 30.0) -> str:
+        """The next message of the dead-letter queue, waiting for it."""
+        sqs = self.bed.endpoints.client("sqs", HUB)
+        deadline = time.monotonic() + seconds
+        while time.monotonic() < deadline:
+            for message in sqs.receive_message(QueueUrl=self.outputs["DeadLetterQueueUrl"]).get("Messages", []):
+                return str(message["Body"])
+            time.sleep(0.2)
+        raise TimeoutError(f"nothing in the dead-letter queue within {seconds:.0f} s")
 
     def calls_about(self, text: str, after: int = 0) -> list[dict[str, Any]]:
         """The function's calls that hold `text` in path or body, after a `proxy.mark()`."""
@@ -94,7 +121,8 @@ class Product:
 
 
 def _now() -> str:
-    return datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%S.%f")[:-3] + "Z"
+    """Whole seconds, as the emulator stamps what is published: times of both kinds must compare."""
+    return datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%S.000Z")
 
 
 def deploy_product(bed: Bed, package: Path, name: str = "entity-lockdown", **parameters: str) -> Product:
@@ -124,9 +152,17 @@ def deploy_product(bed: Bed, package: Path, name: str = "entity-lockdown", **par
 
 
 def lead_to_proxy(bed: Bed, function: str, **more: str) -> None:
-    """Adds to the function's environment what the bed needs, and leaves the template's as it is."""
+    """Adds to the function's environment what the bed needs, and leaves the template's as it is.
+
+    Waits until the update has ended: a process begun before that would be taken down in its midst.
+    """
     client = bed.endpoints.client("lambda", HUB, REGION)
     variables = client.get_function_configuration(FunctionName=function).get("Environment", {}).get("Variables", {})
     client.update_function_configuration(
         FunctionName=function, Environment={"Variables": {**variables, **bed.function_environment(), **more}}
     )
+    deadline = time.monotonic() + 30
+    while client.get_function_configuration(FunctionName=function).get("LastUpdateStatus") == "InProgress":
+        if time.monotonic() > deadline:
+            raise TimeoutError(f"the update of {function} does not end")
+        time.sleep(0.05)

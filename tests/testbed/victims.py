@@ -98,7 +98,7 @@ class Role:
 
 @dataclass(frozen=True)
 class Function:
-    """A Lambda function that answers `fine`, with its role and, if asked for, a queue that feeds it."""
+    """A Lambda function that answers `fine`, with its role and what feeds it."""
 
     endpoints: Endpoints
     name: str
@@ -106,12 +106,16 @@ class Function:
     role: Role
     mappings: list[str] = field(default_factory=list)
     account: str = MEMBER
+    region: str = REGION
 
-    def allowed(self) -> bool:
-        """Whether it can be invoked."""
-        client = self.endpoints.client("lambda", self.account)
+    def client(self) -> Any:
+        """Lambda as its account's root."""
+        return self.endpoints.client("lambda", self.account, self.region)
+
+    def allowed(self, qualifier: str = "$LATEST") -> bool:
+        """Whether it, or a version or alias of it, can be invoked."""
         try:
-            answer = client.invoke(FunctionName=self.name)
+            answer = self.client().invoke(FunctionName=self.name, Qualifier=qualifier)
         except ClientError as error:
             if error.response["Error"]["Code"] == "TooManyRequestsException":
                 return False
@@ -120,12 +124,35 @@ class Function:
             raise RuntimeError(f"{self.name} didn't answer as it should")
         return True
 
+    def alias(self, name: str = "live") -> str:
+        """Publishes a version under an alias and returns the alias's ARN."""
+        version = self.client().publish_version(FunctionName=self.name)["Version"]
+        return str(self.client().create_alias(FunctionName=self.name, Name=name, FunctionVersion=version)["AliasArn"])
+
+    def feed(self, *, enabled: bool = True, qualifier: str = "") -> str:
+        """Adds an event source mapping from a queue of its own and returns its id."""
+        sqs = self.endpoints.client("sqs", self.account, self.region)
+        url = sqs.create_queue(QueueName=unique("queue"))["QueueUrl"]
+        arn = sqs.get_queue_attributes(QueueUrl=url, AttributeNames=["QueueArn"])["Attributes"]["QueueArn"]
+        name = f"{self.name}:{qualifier}" if qualifier else self.name
+        made = self.client().create_event_source_mapping(FunctionName=name, EventSourceArn=arn, Enabled=enabled)
+        self.mappings.append(made["UUID"])
+        return str(made["UUID"])
+
+    def mapping_states(self) -> dict[str, str]:
+        """The state of each of its mappings, in Lambda's words."""
+        return {uuid: self.client().get_event_source_mapping(UUID=uuid)["State"] for uuid in self.mappings}
+
+    def reserved(self) -> int | None:
+        """Its reserved concurrency."""
+        concurrency: int | None = self.client().get_function_concurrency(FunctionName=self.name).get(
+            "ReservedConcurrentExecutions"
+        )
+        return concurrency
+
     def state(self) -> dict[str, Any]:
         """All that a release must leave as it was, the role included."""
-        client = self.endpoints.client("lambda", self.account)
-        concurrency = client.get_function_concurrency(FunctionName=self.name).get("ReservedConcurrentExecutions")
-        states = {uuid: client.get_event_source_mapping(UUID=uuid)["State"] for uuid in self.mappings}
-        return {"concurrency": concurrency, "mappings": states, "role": self.role.state()}
+        return {"concurrency": self.reserved(), "mappings": self.mapping_states(), "role": self.role.state()}
 
 
 def make_user(endpoints: Endpoints, account: str = MEMBER, *, path: str = "/", prefix: str = "user", **more: Any) -> User:
@@ -137,9 +164,11 @@ def make_user(endpoints: Endpoints, account: str = MEMBER, *, path: str = "/", p
     return User(endpoints, name, arn, Credentials(key["AccessKeyId"], key["SecretAccessKey"]), account)
 
 
-def make_role(endpoints: Endpoints, account: str = MEMBER, *, path: str = "/", prefix: str = "role", **more: Any) -> Role:
+def make_role(
+    endpoints: Endpoints, account: str = MEMBER, *, path: str = "/", prefix: str = "role", name: str = "", **more: Any
+) -> Role:
     """A role that may do everything until contained, for the account's own, Lambda and EC2."""
-    iam, name = endpoints.client("iam", account), unique(prefix)
+    iam, name = endpoints.client("iam", account), name or unique(prefix)
     principal = {"AWS": f"arn:aws:iam::{account}:root", "Service": ["lambda.amazonaws.com", "ec2.amazonaws.com"]}
     trust = {"Version": "2012-10-17",
              "Statement": [{"Effect": "Allow", "Principal": principal, "Action": "sts:AssumeRole"}]}
@@ -179,10 +208,7 @@ def make_function(
     )
     if reserved is not None:
         client.put_function_concurrency(FunctionName=name, ReservedConcurrentExecutions=reserved)
-    mappings = []
+    function = Function(endpoints, name, made["FunctionArn"], role, [], account, region)
     if queue:
-        sqs = endpoints.client("sqs", account, region)
-        url = sqs.create_queue(QueueName=name)["QueueUrl"]
-        arn = sqs.get_queue_attributes(QueueUrl=url, AttributeNames=["QueueArn"])["Attributes"]["QueueArn"]
-        mappings.append(client.create_event_source_mapping(FunctionName=name, EventSourceArn=arn)["UUID"])
-    return Function(endpoints, name, made["FunctionArn"], role, mappings, account)
+        function.feed()
+    return function

@@ -28,13 +28,7 @@ pub fn is_worked_on(stored: &Stored, now: Moment) -> bool {
 /// What is left to do, one sentence each: steps that do not hold, or, in a release, steps that were not put back.
 pub fn left(record: &Record) -> Vec<String> {
     let releasing = record.status == Status::Releasing;
-    let due = |step: &&RecordedStep| {
-        if releasing {
-            step.waits_for_undo() && step.state != StepState::Unchanged
-        } else {
-            matches!(step.state, StepState::Failed | StepState::Planned)
-        }
-    };
+    let due = |step: &&RecordedStep| part(step, releasing) == Part::Left;
     let words = |step: &RecordedStep| {
         let what = if releasing {
             step.step.describe_undo(&step.before)
@@ -52,23 +46,38 @@ pub fn left(record: &Record) -> Vec<String> {
 /// How many of the steps hold, as `2 of 3 steps hold`; in a release, how many were put back.
 pub fn progress(record: &Record) -> String {
     let releasing = record.status == Status::Releasing;
-    let counted = |step: &&RecordedStep| !matches!(step.state, StepState::Replaced);
-    let done = |step: &&RecordedStep| {
-        if releasing {
-            matches!(
-                step.state,
-                StepState::Undone | StepState::Gone | StepState::Kept | StepState::Unchanged
-            )
-        } else {
-            matches!(step.state, StepState::Applied | StepState::Unchanged)
-        }
-    };
-    let all = record.steps.iter().filter(counted).count();
-    let done = record.steps.iter().filter(counted).filter(done).count();
+    let parts: Vec<Part> = record.steps.iter().map(|step| part(step, releasing)).collect();
+    let done = parts.iter().filter(|part| **part == Part::Done).count();
+    let all = parts.iter().filter(|part| **part != Part::Beside).count();
     format!(
         "{done} of {all} steps {}",
         if releasing { "are put back" } else { "hold" }
     )
+}
+
+/// Where a step stands on the way to what is asked.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Part {
+    Done,
+    Left,
+    /// It does not count.
+    Beside,
+}
+
+fn part(step: &RecordedStep, releasing: bool) -> Part {
+    match (step.state, releasing) {
+        (StepState::Replaced | StepState::Skipped, _) => Part::Beside,
+        (_, true) if !step.step.reverses() => Part::Beside,
+        (StepState::Unchanged, _) => Part::Done,
+        (StepState::Applied, false) => Part::Done,
+        (StepState::Undone | StepState::Untouched | StepState::Kept | StepState::Gone, true) => Part::Done,
+        (StepState::Applied | StepState::Left, true) => Part::Left,
+        (StepState::Planned | StepState::Failed, _) => Part::Left,
+        // What a release has let go of is no part of a containment that began after it.
+        (StepState::Undone | StepState::Untouched | StepState::Kept | StepState::Gone | StepState::Left, false) => {
+            Part::Beside
+        }
+    }
 }
 
 /// For people: `IAM user alice in account 222222222222`, with the region where there is one.

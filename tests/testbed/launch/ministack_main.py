@@ -3,8 +3,11 @@
 Run by path, not as a module: functions inherit the emulator's environment, and so it gets no PYTHONPATH.
 """
 
+import deliveries
 import deny_all
+import iam_resources
 import missing_condition_keys
+import orphan_watch
 import principal_arn
 import simulate_with_context
 from ministack import app
@@ -12,7 +15,10 @@ from ministack import app
 
 def main() -> None:
     """Fills the gaps, then hands over to ministack."""
+    orphan_watch.install()
+    deliveries.install()
     deny_all.install()
+    iam_resources.install()
     missing_condition_keys.install()
     principal_arn.install()
     simulate_with_context.install()

@@ -1,0 +1,268 @@
+//! Applies what is recorded, phase by phase, and reads it back: a failing step stops no other.
+
+use std::collections::BTreeSet;
+use std::time::Duration;
+
+use futures_util::future::join_all;
+
+use crate::aws::{Failure, Member, Reason};
+use crate::moment::Moment;
+use crate::record::{RecordedStep, StepState};
+use crate::work::{Stop, Unsaved, Work};
+
+/// The first pause before a change is read again; each further one is twice as long.
+const FIRST_PAUSE: Duration = Duration::from_millis(200);
+
+/// During a pause the record is written every so often: the lease is kept, and a release that waits is seen.
+const LOOK_EVERY: Duration = Duration::from_secs(5);
+
+/// What must be left of an invocation's time beside the pauses before anything is opened, in seconds.
+const SPARE_SECONDS: u64 = 30;
+
+/// A record that the journal has (or that the log has, where the journal is out of reach): only its steps can be applied.
+pub(crate) struct Recorded(());
+
+impl Recorded {
+    /// The journal has taken the record, or is out of reach.
+    pub(crate) fn by_the_journal() -> Self {
+        Self(())
+    }
+}
+
+/// What this invocation did, beside what the record says.
+#[derive(Default)]
+pub(crate) struct Tally {
+    /// Steps that were recorded by this invocation: their state is known from the survey.
+    pub(crate) fresh: BTreeSet<String>,
+    /// Whether everything held when this invocation took the record up.
+    pub(crate) was_contained: bool,
+    /// How many steps were made by this invocation.
+    pub(crate) made: usize,
+    /// What did not hold any more and was made again.
+    pub(crate) repaired: Vec<String>,
+    /// Failures that a retry can help.
+    pub(crate) passing: Vec<String>,
+}
+
+/// Applies the steps of a record, or only those that this invocation has recorded last.
+pub(crate) async fn apply(
+    _: &Recorded,
+    work: &mut Work<'_>,
+    member: &Member,
+    tally: &mut Tally,
+    only_fresh: bool,
+) -> Result<(), Stop> {
+    let phases: BTreeSet<u8> = work.record.steps.iter().map(|step| step.phase).collect();
+    let mut exposed = Exposed::Nothing;
+    for (n, phase) in phases.into_iter().enumerate() {
+        let fresh_ones = tally.fresh.clone();
+        let due = |step: &RecordedStep| {
+            let wanted = !only_fresh || fresh_ones.contains(&step.step.key());
+            step.phase == phase && wanted && is_to_hold(step.state) && !step.before.is_null()
+        };
+        enough_time(work, due)?;
+        begin_pauses(&mut work.record.steps, due, exposed);
+        if n > 0 {
+            // Between phases the state is written down; the condition of that write tells whether a release asks to stop.
+            save(work).await?;
+        }
+        wait(work, due).await?;
+        let steps = work
+            .record
+            .steps
+            .iter_mut()
+            .filter(|step| due(step) && step.step.pause().is_none());
+        let outcomes = join_all(steps.map(|step| async {
+            let fresh = fresh_ones.contains(&step.step.key());
+            let outcome = hold(step, member, fresh).await;
+            (step, outcome)
+        }))
+        .await;
+        for (step, outcome) in outcomes {
+            if step.step.exposes() {
+                exposed = exposed.after(&outcome);
+            }
+            took(step, outcome, tally);
+        }
+    }
+    tally.fresh.clear();
+    Ok(())
+}
+
+/// Whether interfaces were opened by steps of earlier phases.
+#[derive(Clone, Copy, PartialEq)]
+enum Exposed {
+    /// None.
+    Nothing,
+    /// By an invocation before this one.
+    Before,
+    /// By this one.
+    Now,
+}
+
+impl Exposed {
+    fn after(self, outcome: &Result<Held, Failure>) -> Self {
+        match (self, outcome) {
+            (Self::Now, _) | (_, Ok(Held::Now(_))) => Self::Now,
+            (_, Ok(Held::Already)) => Self::Before,
+            (before, Err(_)) => before,
+        }
+    }
+}
+
+/// Nothing is opened without the time to close it again.
+fn enough_time(work: &Work<'_>, due: impl Fn(&RecordedStep) -> bool) -> Result<(), Stop> {
+    let opens = |step: &RecordedStep| due(step) && step.step.exposes() && step.state == StepState::Planned;
+    if !work.record.steps.iter().any(opens) {
+        return Ok(());
+    }
+    let pauses: u64 = work
+        .record
+        .steps
+        .iter()
+        .filter_map(|step| step.step.pause())
+        .map(|pause| pause.as_secs())
+        .sum();
+    if Moment::now().plus_seconds(pauses + SPARE_SECONDS) > work.deps.deadline() {
+        return Err(Stop::NoTime);
+    }
+    Ok(())
+}
+
+/// Sets when the pauses of a phase end. The end is stored before the pause begins, so that whoever resumes waits for the rest only.
+fn begin_pauses(steps: &mut [RecordedStep], due: impl Fn(&RecordedStep) -> bool, exposed: Exposed) {
+    let now = Moment::now();
+    for step in steps.iter_mut().filter(|step| due(step)) {
+        let Some(pause) = step.step.pause() else { continue };
+        match (exposed, step.until) {
+            (Exposed::Now, _) | (Exposed::Before, None) => step.until = Some(now.plus_seconds(pause.as_secs())),
+            (Exposed::Before, Some(_)) => {}
+            (Exposed::Nothing, _) => step.becomes(StepState::Skipped, Some("nothing was opened".to_owned()), now),
+        }
+    }
+}
+
+async fn wait(work: &mut Work<'_>, due: impl Fn(&RecordedStep) -> bool) -> Result<(), Stop> {
+    loop {
+        let left = work
+            .record
+            .steps
+            .iter()
+            .filter(|step| due(step))
+            .filter_map(|step| step.until)
+            .max();
+        let left = left.map_or(Duration::ZERO, |until| Moment::now().until(until));
+        if left.is_zero() {
+            break;
+        }
+        tokio::time::sleep(left.min(LOOK_EVERY)).await;
+        save(work).await?;
+    }
+    for step in work
+        .record
+        .steps
+        .iter_mut()
+        .filter(|step| due(step) && step.until.is_some())
+    {
+        step.becomes(StepState::Applied, None, Moment::now());
+    }
+    Ok(())
+}
+
+async fn save(work: &mut Work<'_>) -> Result<(), Stop> {
+    match work.save(&[]).await {
+        Ok(()) | Err(Unsaved::Changed) => Ok(()),
+        Err(Unsaved::Stop(stop)) => Err(stop),
+    }
+}
+
+fn is_to_hold(state: StepState) -> bool {
+    match state {
+        StepState::Planned
+        | StepState::Applied
+        | StepState::Unchanged
+        | StepState::Failed
+        | StepState::Skipped
+        | StepState::Left => true,
+        StepState::Replaced | StepState::Undone | StepState::Untouched | StepState::Kept | StepState::Gone => false,
+    }
+}
+
+/// Writes down what came of one step.
+fn took(step: &mut RecordedStep, outcome: Result<Held, Failure>, tally: &mut Tally) {
+    let was = step.state;
+    match outcome {
+        Ok(Held::Already) if matches!(was, StepState::Applied | StepState::Unchanged) => {}
+        Ok(Held::Already) if step.step.holds(&step.before) => step.becomes(StepState::Unchanged, None, Moment::now()),
+        Ok(Held::Already) => step.becomes(StepState::Applied, None, Moment::now()),
+        Ok(Held::Now(request)) => {
+            step.becomes(StepState::Applied, None, Moment::now());
+            step.aws_request = request;
+            tally.made += 1;
+            if matches!(was, StepState::Applied | StepState::Unchanged) {
+                tally.repaired.push(step.step.describe());
+            }
+        }
+        Err(failure) => fail(step, &failure, tally),
+    }
+}
+
+/// Writes a failure down: final, or one that a retry can help, or one that the work can do without.
+pub(crate) fn fail(step: &mut RecordedStep, failure: &Failure, tally: &mut Tally) {
+    tracing::warn!(
+        step = step.step.describe(),
+        code = failure.code,
+        "step failed: {failure}"
+    );
+    let skipped = step.step.dispensable() && failure.reason == Reason::Final;
+    let state = if skipped { StepState::Skipped } else { StepState::Failed };
+    step.becomes(state, Some(failure.to_string()), Moment::now());
+    step.code = Some(failure.code.clone());
+    if failure.passes() {
+        tally.passing.push(failure.to_string());
+    }
+}
+
+enum Held {
+    Already,
+    Now(Option<String>),
+}
+
+/// Makes one step hold: applied where it doesn't, read back, and applied again until it does or patience ends.
+async fn hold(step: &RecordedStep, member: &Member, fresh: bool) -> Result<Held, Failure> {
+    if fresh && step.step.holds(&step.before) {
+        return Ok(Held::Already);
+    }
+    if !fresh && step.step.holds(&step.step.read(member).await?) {
+        return Ok(Held::Already);
+    }
+    let ends = tokio::time::Instant::now() + step.step.patience();
+    let mut pause = FIRST_PAUSE;
+    loop {
+        let request = match step.step.apply(member, &step.before).await {
+            Ok(receipt) => receipt.request,
+            // Somebody made the same in the same moment: what counts is what is read now.
+            Err(failure) if failure.reason == Reason::Duplicate => None,
+            Err(failure) => return Err(failure),
+        };
+        if step.step.holds(&step.step.read(member).await?) {
+            return Ok(Held::Now(request));
+        }
+        if tokio::time::Instant::now() + pause > ends {
+            let patience = step.step.patience().as_secs();
+            let message = format!("AWS took the change, and it still does not show after {patience} s");
+            return Err(Failure::own(
+                "read back",
+                step.step.describe(),
+                member.account.as_str(),
+                "NotHolding",
+                message,
+            ));
+        }
+        tokio::time::sleep(pause).await;
+        if step.step.holds(&step.step.read(member).await?) {
+            return Ok(Held::Now(request));
+        }
+        pause *= 2;
+    }
+}

@@ -1,0 +1,113 @@
+//! Moves an interface into the isolation group; a release gives it its own groups back, never through the untracking group.
+
+use aws_sdk_ec2::types::Filter;
+use serde::{Deserialize, Serialize};
+
+use super::interface::{Groups, Interface, PERMISSIONS};
+use super::security_group::{Purpose, require};
+use super::{Change, Permission, Receipt};
+use crate::arn::Arn;
+use crate::aws::{Failure, Member};
+
+/// One interface in isolation.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Isolate {
+    /// The interface.
+    pub interface: Interface,
+}
+
+impl Isolate {
+    /// Those of these groups that still exist.
+    async fn left(&self, member: &Member, groups: &[String]) -> Result<Vec<String>, Failure> {
+        // A filter leaves out what is gone, where a list of ids would fail.
+        let filter = Filter::builder()
+            .name("group-id")
+            .set_values(Some(groups.to_vec()))
+            .build();
+        let answer = member.ec2.describe_security_groups().filters(filter).send().await;
+        let answer = answer.map_err(|error| member.failure("ec2:DescribeSecurityGroups", groups.join(", "), &error))?;
+        Ok(answer
+            .security_groups
+            .unwrap_or_default()
+            .into_iter()
+            .filter_map(|group| group.group_id)
+            .collect())
+    }
+}
+
+impl Change for Isolate {
+    const PERMISSIONS: &'static [Permission] = PERMISSIONS;
+    type State = Groups;
+
+    fn resource(&self) -> String {
+        self.interface.id.clone()
+    }
+
+    fn target(&self) -> Option<Arn> {
+        Some(self.interface.instance.clone())
+    }
+
+    fn describe(&self) -> String {
+        format!("move the {} into the isolation group", self.interface.label())
+    }
+
+    fn describe_undo(&self, before: &Groups) -> String {
+        format!(
+            "give the {} its own groups back ({})",
+            self.interface.label(),
+            before.groups.join(", ")
+        )
+    }
+
+    fn holds(&self, now: &Groups) -> bool {
+        now.within == Some(Purpose::Isolation)
+    }
+
+    fn is_ours(&self, now: &Groups) -> bool {
+        now.within.is_some()
+    }
+
+    async fn exists(&self, member: &Member) -> Result<bool, Failure> {
+        self.interface.exists(member).await
+    }
+
+    async fn read(&self, member: &Member) -> Result<Groups, Failure> {
+        self.interface.groups(member).await
+    }
+
+    async fn apply(&self, member: &Member, _before: &Groups) -> Result<Receipt, Failure> {
+        let group = require(member, &self.interface.vpc, Purpose::Isolation).await?;
+        self.interface.set_groups(member, &[group]).await
+    }
+
+    async fn undo(&self, member: &Member, before: &Groups) -> Result<Receipt, Failure> {
+        let refused = match self.interface.set_groups(member, &before.groups).await {
+            Ok(receipt) => return Ok(receipt),
+            Err(failure) if failure.code == "InvalidGroup.NotFound" => failure,
+            Err(failure) => return Err(failure),
+        };
+        let left = self.left(member, &before.groups).await?;
+        if left.is_empty() {
+            let message = format!(
+                "none of its former groups ({}) exists any more: it stays isolated",
+                before.groups.join(", ")
+            );
+            return Err(Failure::own(
+                refused.call,
+                &self.interface.id,
+                member.account.as_str(),
+                "FormerGroupsGone",
+                message,
+            ));
+        }
+        let gone: Vec<String> = before
+            .groups
+            .iter()
+            .filter(|group| !left.contains(group))
+            .cloned()
+            .collect();
+        let mut receipt = self.interface.set_groups(member, &left).await?;
+        receipt.note = Some(format!("without {}, which no longer exist", gone.join(", ")));
+        Ok(receipt)
+    }
+}

@@ -1,0 +1,280 @@
+//! For unit tests: an account with one IAM user, answered in the process, in which the work can be cut off at any call.
+//!
+//! Not a replacement for the test bed: it knows only what these tests ask for, and refuses everything else.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use aws_credential_types::Credentials;
+use aws_credential_types::provider::SharedCredentialsProvider;
+use aws_smithy_runtime_api::client::http::{
+    HttpConnector, HttpConnectorFuture, SharedHttpClient, SharedHttpConnector, http_client_fn,
+};
+use aws_smithy_runtime_api::client::orchestrator::{HttpRequest, HttpResponse};
+use aws_smithy_types::body::SdkBody;
+use percent_encoding::percent_decode_str;
+use serde_json::{Value, json};
+use tokio::sync::Notify;
+
+use crate::aws::Accounts;
+use crate::handler::{Deps, HandlerError, handle};
+use crate::journal::Journal;
+use crate::moment::Moment;
+use crate::notice::Publisher;
+use crate::settings::tests::settings;
+
+const DENY_ALL: &str = "arn:aws:iam::aws:policy/AWSDenyAll";
+
+/// Where the process dies.
+#[derive(Debug, Clone, Copy, PartialEq)]
+enum Cut {
+    Before(usize),
+    After(usize),
+}
+
+/// The account, and what was asked of it.
+#[derive(Debug, Default)]
+struct State {
+    attached: Vec<String>,
+    inline: BTreeMap<String, String>,
+    calls: Vec<String>,
+    stages: Vec<String>,
+    refuse: BTreeMap<&'static str, &'static str>,
+    cut: Option<Cut>,
+}
+
+/// The world of a test.
+#[derive(Debug, Clone, Default)]
+struct World {
+    state: Arc<Mutex<State>>,
+    died: Arc<Notify>,
+}
+
+impl World {
+    fn with<T>(&self, work: impl FnOnce(&mut State) -> T) -> T {
+        work(&mut self.state.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// A process of the function with this journal.
+    async fn process(&self, journal: Journal) -> Deps {
+        let connector = SharedHttpConnector::new(self.clone());
+        let client: SharedHttpClient = http_client_fn(move |_, _| connector.clone());
+        let config = aws_config::defaults(aws_config::BehaviorVersion::latest())
+            .http_client(client)
+            .region("us-east-1")
+            .credentials_provider(SharedCredentialsProvider::new(Credentials::new(
+                "AKIA", "key", None, None, "test",
+            )))
+            .load()
+            .await;
+        let settings = settings();
+        let accounts = Accounts::new(config.clone(), &settings.member_role, settings.hub());
+        let publisher = Publisher::new(aws_sdk_sns::Client::new(&config), &settings);
+        Deps::new(settings, accounts, journal, publisher, "test".to_owned())
+    }
+
+    /// Hands a message to the function; `None`: it died at the cut.
+    async fn deliver(&self, deps: &Deps, action: &str, id: &str, second: u64) -> Option<Result<(), HandlerError>> {
+        let text = |value: &str| json!({"Type": "String", "Value": value});
+        let sent = format!("2026-11-22T00:00:{second:02}Z");
+        let event = json!({"Records": [{"Sns": {"MessageId": id, "TopicArn": "arn:aws:sns:us-east-1:111111111111:r",
+            "Timestamp": sent, "MessageAttributes": {"Arn": text("arn:aws:iam::222222222222:user/alice"),
+            "ExternalId": text("correct-horse"), "Action": text(action)}}}]});
+        tokio::select! {
+            outcome = handle(event, Moment::now().plus_seconds(900), deps) => Some(outcome),
+            () = self.died.notified() => None,
+        }
+    }
+
+    fn answer(state: &mut State, action: &str, parameters: &BTreeMap<String, String>) -> Result<String, &'static str> {
+        let parameter = |name: &str| parameters.get(name).cloned().unwrap_or_default();
+        if let Some(code) = state.refuse.get(action) {
+            return Err(code);
+        }
+        match action {
+            "AssumeRole" => Ok(
+                "<Credentials><AccessKeyId>A</AccessKeyId><SecretAccessKey>S</SecretAccessKey>\
+                 <SessionToken>T</SessionToken><Expiration>2099-01-01T00:00:00Z</Expiration></Credentials>"
+                    .to_owned(),
+            ),
+            "GetUser" => Ok("<User><Path>/</Path><UserName>alice</UserName><UserId>AIDA1</UserId>\
+                 <Arn>arn:aws:iam::222222222222:user/alice</Arn><CreateDate>2020-01-01T00:00:00Z</CreateDate></User>"
+                .to_owned()),
+            "ListAttachedUserPolicies" => {
+                let member =
+                    |arn: &String| format!("<member><PolicyName>p</PolicyName><PolicyArn>{arn}</PolicyArn></member>");
+                let members: String = state.attached.iter().map(member).collect();
+                Ok(format!(
+                    "<IsTruncated>false</IsTruncated><AttachedPolicies>{members}</AttachedPolicies>"
+                ))
+            }
+            "AttachUserPolicy" => {
+                let arn = parameter("PolicyArn");
+                if !state.attached.contains(&arn) {
+                    state.attached.push(arn);
+                }
+                Ok(String::new())
+            }
+            "DetachUserPolicy" => {
+                let before = state.attached.len();
+                state.attached.retain(|arn| *arn != parameter("PolicyArn"));
+                if state.attached.len() == before {
+                    Err("NoSuchEntity")
+                } else {
+                    Ok(String::new())
+                }
+            }
+            "GetUserPolicy" => {
+                let name = parameter("PolicyName");
+                let document = state.inline.get(&name).ok_or("NoSuchEntity")?;
+                Ok(format!(
+                    "<UserName>alice</UserName><PolicyName>{name}</PolicyName><PolicyDocument>{}</PolicyDocument>",
+                    document.replace('"', "%22")
+                ))
+            }
+            "PutUserPolicy" => {
+                state
+                    .inline
+                    .insert(parameter("PolicyName"), parameter("PolicyDocument"));
+                Ok(String::new())
+            }
+            "DeleteUserPolicy" => state
+                .inline
+                .remove(&parameter("PolicyName"))
+                .map(|_| String::new())
+                .ok_or("NoSuchEntity"),
+            "Publish" => {
+                let message: Value = serde_json::from_str(&parameter("Message")).unwrap_or_default();
+                let report: Value =
+                    serde_json::from_str(message["default"].as_str().unwrap_or_default()).unwrap_or_default();
+                if parameter("TopicArn").ends_with("audit") {
+                    state
+                        .stages
+                        .push(report["stage"].as_str().unwrap_or_default().to_owned());
+                }
+                Ok("<MessageId>1</MessageId>".to_owned())
+            }
+            _ => Err("NotInThisWorld"),
+        }
+    }
+}
+
+impl HttpConnector for World {
+    fn call(&self, request: HttpRequest) -> HttpConnectorFuture {
+        let body = String::from_utf8_lossy(request.body().bytes().unwrap_or_default()).into_owned();
+        let decode = |text: &str| {
+            percent_decode_str(&text.replace('+', " "))
+                .decode_utf8_lossy()
+                .into_owned()
+        };
+        let pairs = body.split('&').filter_map(|pair| pair.split_once('='));
+        let parameters: BTreeMap<String, String> = pairs.map(|(name, value)| (decode(name), decode(value))).collect();
+        let action = parameters.get("Action").cloned().unwrap_or_default();
+        let (outcome, number, cut) = self.with(|state| {
+            state.calls.push(action.clone());
+            let number = state.calls.len();
+            if state.cut == Some(Cut::Before(number)) {
+                return (Err("Died"), number, state.cut);
+            }
+            (Self::answer(state, &action, &parameters), number, state.cut)
+        });
+        if matches!(cut, Some(Cut::Before(at) | Cut::After(at)) if at == number) {
+            self.died.notify_one();
+            return HttpConnectorFuture::new(std::future::pending());
+        }
+        let (status, text) = match outcome {
+            Ok(result) => (
+                200,
+                format!("<{action}Response><{action}Result>{result}</{action}Result></{action}Response>"),
+            ),
+            Err(code) => (
+                400,
+                format!("<ErrorResponse><Error><Code>{code}</Code><Message>m</Message></Error></ErrorResponse>"),
+            ),
+        };
+        let response = HttpResponse::new(status.try_into().expect("a status"), SdkBody::from(text));
+        HttpConnectorFuture::ready(Ok(response))
+    }
+}
+
+/// Runs one containment and one release, cut off at one call of either, and says how many calls there were.
+async fn cut_off_and_resumed(cut_contain: Option<Cut>, cut_release: Option<Cut>, refused: bool) -> (usize, usize) {
+    let world = World::default();
+    if refused {
+        world.with(|state| state.refuse.insert("AttachUserPolicy", "LimitExceeded"));
+    }
+    let mut deps = world
+        .process(Journal::Memory(crate::journal::memory::Memory::default()))
+        .await;
+    let mut counts = Vec::new();
+    for (action, id, second, cut) in [("contain", "m1", 1, cut_contain), ("release", "m2", 2, cut_release)] {
+        world.with(|state| (state.calls.clear(), state.cut = cut));
+        let outcome = world.deliver(&deps, action, id, second).await;
+        counts.push(world.with(|state| state.calls.len()));
+        assert_eq!(outcome.is_none(), cut.is_some(), "{action} {cut:?}");
+        if outcome.is_none() {
+            // Another process gets the message again, after the lease of the first one has lapsed.
+            world.with(|state| state.cut = None);
+            Moment::advance(31_000);
+            deps = world.process(deps.journal).await;
+            let again = world.deliver(&deps, action, id, second).await;
+            assert!(matches!(again, Some(Ok(()))), "{action} {cut:?}: {again:?}");
+        }
+        let denied = world.with(|state| state.attached.contains(&DENY_ALL.to_owned()) || !state.inline.is_empty());
+        assert_eq!(denied, action == "contain", "after {action} {cut:?}");
+    }
+    let stages = world.with(|state| state.stages.clone());
+    for wanted in ["Contained", "Released"] {
+        assert!(
+            stages.contains(&wanted.to_owned()),
+            "{cut_contain:?} {cut_release:?}: {stages:?}"
+        );
+    }
+    let stored = deps
+        .journal
+        .load("aws/222222222222/-/iam-user/alice")
+        .await
+        .expect("a journal")
+        .expect("a record");
+    assert!(!stored.record.is_open() && stored.lease.is_none(), "{stored:?}");
+    (counts[0], counts[1])
+}
+
+#[tokio::test]
+async fn a_process_that_dies_at_any_call_leaves_what_the_next_one_finishes() {
+    for refused in [false, true] {
+        let (contain, release) = cut_off_and_resumed(None, None, refused).await;
+        assert!(contain >= 5 && release >= 5, "{contain} {release}");
+        for at in 1..=contain {
+            for cut in [Cut::Before(at), Cut::After(at)] {
+                cut_off_and_resumed(Some(cut), None, refused).await;
+            }
+        }
+        for at in 1..=release {
+            for cut in [Cut::Before(at), Cut::After(at)] {
+                cut_off_and_resumed(None, Some(cut), refused).await;
+            }
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_late_copy_neither_locks_nor_opens() {
+    let world = World::default();
+    let deps = world
+        .process(Journal::Memory(crate::journal::memory::Memory::default()))
+        .await;
+    for (action, id, second) in [
+        ("contain", "m2", 2),
+        ("release", "m3", 3),
+        ("contain", "m2", 2),
+        ("contain", "m1", 1),
+    ] {
+        assert!(matches!(world.deliver(&deps, action, id, second).await, Some(Ok(()))));
+    }
+    assert_eq!(world.with(|state| state.attached.clone()), Vec::<String>::new());
+    assert_eq!(
+        world.with(|state| state.stages.clone()),
+        ["Started", "Contained", "Released", "Refused"]
+    );
+}
