@@ -199,6 +199,26 @@ mod tests {
         assert_eq!(journal.load(&lost.key).await, Ok(Some(there)));
     }
 
+    #[tokio::test]
+    async fn every_record_that_was_ever_written_can_be_read_shown_and_imported() {
+        let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/records");
+        for entry in std::fs::read_dir(folder).expect("records") {
+            let path = entry.expect("a record").path();
+            let records = log_lines::records(&read(&path).expect("a text")).expect("a record");
+            let [record] = records.as_slice() else {
+                panic!("{path:?}")
+            };
+            let journal = Journal::Memory(Memory::default());
+            let (exit, said) = imported(&journal, record.clone(), false, true, true).await;
+            assert!(
+                exit == Exit::Done && said.contains(&record.entity.to_string()),
+                "{path:?}: {said}"
+            );
+            let there = journal.load(&record.key).await.expect("a journal").expect("a record");
+            assert_eq!(there.record.steps, record.steps, "{path:?}");
+        }
+    }
+
     #[test]
     fn a_file_that_is_not_there_is_named() {
         let said = read(Path::new("/nowhere/at/all")).expect_err("an error");

@@ -192,6 +192,7 @@ fn step(number: usize, step: &RecordedStep) -> Vec<String> {
         let _ = write!(state, " (AWS request {id})");
     }
     lines.push(state);
+    lines.extend(step.until.map(|until| format!("   until {}", until.for_people())));
     lines.extend(step.detail.as_ref().map(|why| format!("   why: {why}")));
     if step.step.reverses() {
         let before = if step.before.is_null() {
