@@ -346,6 +346,23 @@ impl RecordedStep {
         }
     }
 
+    /// Whether a release has to look after it.
+    pub fn waits_for_undo(&self) -> bool {
+        // A state before that could not be read belongs to a step that was never applied.
+        self.step.reverses()
+            && !self.before.is_null()
+            && match self.state {
+                StepState::Planned
+                | StepState::Applied
+                | StepState::Failed
+                | StepState::Replaced
+                | StepState::Left
+                | StepState::Skipped
+                | StepState::Unchanged => true,
+                StepState::Undone | StepState::Untouched | StepState::Kept | StepState::Gone => false,
+            }
+    }
+
     /// Whether AWS said that the step can't be made here: a quota is full, or the member role may not.
     pub fn is_impossible(&self) -> bool {
         self.code

@@ -144,7 +144,7 @@ async fn undo_phase(work: &mut Work<'_>, member: &Member, phase: u8, passing: &m
     let request = work.request;
     let due: Vec<usize> = (0..)
         .zip(&work.record.steps)
-        .filter(|(_, step)| step.phase == phase && is_to_undo(step))
+        .filter(|(_, step)| step.phase == phase && step.waits_for_undo())
         .map(|(at, _)| at)
         .collect();
     let steps = due.iter().filter_map(|at| work.record.steps.get(*at));
@@ -204,22 +204,6 @@ async fn undo_phase(work: &mut Work<'_>, member: &Member, phase: u8, passing: &m
         }
     }
     forget_changes(work, member, forget).await
-}
-
-fn is_to_undo(step: &RecordedStep) -> bool {
-    // A state before that could not be read belongs to a step that was never applied.
-    step.step.reverses()
-        && !step.before.is_null()
-        && match step.state {
-            StepState::Planned
-            | StepState::Applied
-            | StepState::Failed
-            | StepState::Replaced
-            | StepState::Left
-            | StepState::Skipped
-            | StepState::Unchanged => true,
-            StepState::Undone | StepState::Untouched | StepState::Kept | StepState::Gone => false,
-        }
 }
 
 /// Looks at what is there now, and decides.

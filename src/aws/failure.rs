@@ -84,7 +84,14 @@ impl Failure {
                 response.raw().status().as_u16(),
             ),
             SdkError::TimeoutError(_) => ("TimedOut".to_owned(), String::new(), 503),
-            SdkError::DispatchFailure(_) => ("NotReached".to_owned(), String::new(), 503),
+            SdkError::DispatchFailure(failure) => (
+                "NotReached".to_owned(),
+                failure
+                    .as_connector_error()
+                    .map(|error| chain(error))
+                    .unwrap_or_default(),
+                503,
+            ),
             SdkError::ConstructionFailure(_) => ("NotSent".to_owned(), String::new(), 400),
             _ => ("Unknown".to_owned(), String::new(), 500),
         };
@@ -137,6 +144,12 @@ impl Failure {
             Reason::Passing | Reason::Absent | Reason::Duplicate | Reason::Final => None,
         }
     }
+}
+
+/// What an error says, and what lies below it: the last of it tells an unknown host from an untrusted certificate.
+fn chain(error: &dyn std::error::Error) -> String {
+    let texts = std::iter::successors(Some(error), |error| error.source()).map(ToString::to_string);
+    texts.collect::<Vec<_>>().join(": ")
 }
 
 /// Cuts a message to its limit and drops what no mail should hold.

@@ -5,6 +5,7 @@
 
 use std::collections::{BTreeSet, HashMap};
 use std::future::Future;
+use std::time::Duration;
 
 use aws_sdk_dynamodb::Client;
 use aws_sdk_dynamodb::operation::transact_write_items::TransactWriteItemsError;
@@ -29,6 +30,7 @@ pub struct Table {
     client: Client,
     name: String,
     account: String,
+    patience: Duration,
 }
 
 impl Table {
@@ -38,7 +40,14 @@ impl Table {
             client,
             name: name.into(),
             account: account.into(),
+            patience: OUT_OF_REACH,
         }
+    }
+
+    /// Waits so long for an answer, instead of the little that the function can spare.
+    #[must_use]
+    pub fn with_patience(self, patience: Duration) -> Self {
+        Self { patience, ..self }
     }
 
     pub(super) async fn load(&self, key: &str) -> Result<Option<Stored>, JournalError> {
@@ -107,7 +116,7 @@ impl Table {
             items.push(self.change_write(change).map_err(wrong)?);
         }
         let call = self.client.transact_write_items().set_transact_items(Some(items));
-        match tokio::time::timeout(OUT_OF_REACH, call.send()).await {
+        match tokio::time::timeout(self.patience, call.send()).await {
             Ok(Ok(_)) => Ok(()),
             Ok(Err(error)) => Err(self.refused(&error, changes)),
             Err(_) => Err(self.too_slow("dynamodb:TransactWriteItems")),
@@ -141,26 +150,26 @@ impl Table {
         self.conditional("dynamodb:UpdateItem", call.send()).await.map(|_| ())
     }
 
-    /// A page of the records that are open, oldest first, and where the next page begins. Reads the index, which the function's
-    /// own role may not: it is for people.
-    pub async fn open_records(&self, from: Option<Item>) -> Result<(Vec<Stored>, Option<Item>), JournalError> {
-        let call = self
-            .client
-            .query()
-            .table_name(&self.name)
-            .index_name("open")
-            .key_condition_expression("#open = :yes")
-            .expression_attribute_names("#open", "open")
-            .expression_attribute_values(":yes", text("yes"))
-            .set_exclusive_start_key(from);
-        let answer = self.within("dynamodb:Query", call.send()).await?;
-        let records = answer
-            .items
-            .unwrap_or_default()
-            .iter()
-            .map(stored)
-            .collect::<Result<_, _>>()?;
-        Ok((records, answer.last_evaluated_key.filter(|key| !key.is_empty())))
+    pub(super) async fn open_records(&self) -> Result<Vec<Result<Stored, JournalError>>, JournalError> {
+        let mut found = Vec::new();
+        let mut from = None;
+        loop {
+            let call = self
+                .client
+                .query()
+                .table_name(&self.name)
+                .index_name("open")
+                .key_condition_expression("#open = :yes")
+                .expression_attribute_names("#open", "open")
+                .expression_attribute_values(":yes", text("yes"))
+                .set_exclusive_start_key(from);
+            let answer = self.within("dynamodb:Query", call.send()).await?;
+            found.extend(answer.items.unwrap_or_default().iter().map(stored));
+            from = answer.last_evaluated_key.filter(|key| !key.is_empty());
+            if from.is_none() {
+                return Ok(found);
+            }
+        }
     }
 
     fn change_write(&self, change: &ChangeWrite) -> Result<TransactWriteItem, aws_sdk_dynamodb::error::BuildError> {
@@ -236,7 +245,7 @@ impl Table {
         call: &'static str,
         work: impl Future<Output = Result<T, SdkError<E>>>,
     ) -> Result<T, JournalError> {
-        match tokio::time::timeout(OUT_OF_REACH, work).await {
+        match tokio::time::timeout(self.patience, work).await {
             Ok(answer) => answer.map_err(|error| self.unreachable(call, &error)),
             Err(_) => Err(self.too_slow(call)),
         }
@@ -260,7 +269,7 @@ impl Table {
     }
 
     fn too_slow(&self, call: &'static str) -> JournalError {
-        let message = format!("no answer within {} s", OUT_OF_REACH.as_secs());
+        let message = format!("no answer within {} s", self.patience.as_secs());
         let mut failure = Failure::own(call, &self.name, &self.account, "TimedOut", message);
         failure.reason = Reason::Passing;
         JournalError::Unreachable(Box::new(failure))

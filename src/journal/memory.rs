@@ -17,6 +17,17 @@ impl Memory {
         Ok(self.records.borrow().get(key).cloned())
     }
 
+    pub(super) fn open_records(&self) -> Vec<Result<Stored, JournalError>> {
+        let records = self.records.borrow();
+        let mut open: Vec<Stored> = records
+            .values()
+            .filter(|stored| stored.record.is_open())
+            .cloned()
+            .collect();
+        open.sort_by_key(|stored| stored.record.opened);
+        open.into_iter().map(Ok).collect()
+    }
+
     pub(super) fn changes(&self, keys: &[String]) -> Result<Vec<ChangeItem>, JournalError> {
         Ok(keys
             .iter()
