@@ -104,11 +104,7 @@ impl Surveyed for Function {
                 let gone = "The version or alias that was named does not exist (any more): the whole function is stopped all the same";
                 plan.remarks.push(gone.to_owned());
             } else {
-                leave_open(
-                    &mut plan,
-                    "A role of its own that the named version or alias may have",
-                    failure,
-                );
+                plan.leave_open("A role of its own that the named version or alias may have", failure);
             }
         }
         plan.residue.extend(facts.beyond.iter().map(Beyond::sentence));
@@ -160,8 +156,7 @@ fn plan_role(
             return;
         }
         ExecutionRole::Unread(arn, failure) => {
-            leave_open(
-                plan,
+            plan.leave_open(
                 &format!("The role {arn}, which could not be read and is not denied"),
                 failure,
             );
@@ -205,8 +200,7 @@ fn plan_mappings(plan: &mut Plan, facts: &FunctionFacts, record: Option<&Record>
     let mappings = match &facts.mappings {
         Ok(mappings) => mappings,
         Err(failure) => {
-            leave_open(
-                plan,
+            plan.leave_open(
                 "Its event source mappings, which could not be listed and go on polling",
                 failure,
             );
@@ -221,15 +215,6 @@ fn plan_mappings(plan: &mut Plan, facts: &FunctionFacts, record: Option<&Record>
             plan.steps.push(planned);
         }
     }
-}
-
-/// Notes what stays open since it could not be read; where a retry can help, one is asked for.
-fn leave_open(plan: &mut Plan, what: &str, failure: &Failure) {
-    let sentence = format!("{what}: {failure}");
-    if failure.passes() {
-        plan.unread.push(sentence.clone());
-    }
-    plan.residue.push(sentence);
 }
 
 fn remarks(facts: &FunctionFacts) -> Vec<String> {
