@@ -278,3 +278,17 @@ async fn a_late_copy_neither_locks_nor_opens() {
         ["Started", "Contained", "Released", "Refused"]
     );
 }
+
+#[tokio::test]
+async fn a_quota_that_can_not_be_read_counts_as_not_full() {
+    let world = World::default();
+    let policies = (0..10).map(|n| format!("arn:aws:iam::222222222222:policy/p{n}"));
+    world.with(|state| state.attached = policies.collect());
+    let deps = world
+        .process(Journal::Memory(crate::journal::memory::Memory::default()))
+        .await;
+    assert!(matches!(world.deliver(&deps, "contain", "m1", 1).await, Some(Ok(()))));
+    let asked = world.with(|state| state.calls.contains(&"GetAccountSummary".to_owned()));
+    let denied = world.with(|state| state.attached.contains(&DENY_ALL.to_owned()));
+    assert!(asked && denied, "{world:?}");
+}
