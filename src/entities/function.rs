@@ -197,17 +197,13 @@ fn plan_role(
 }
 
 fn plan_mappings(plan: &mut Plan, facts: &FunctionFacts, record: Option<&Record>) {
-    let mappings = match &facts.mappings {
-        Ok(mappings) => mappings,
-        Err(failure) => {
-            plan.leave_open(
-                "Its event source mappings, which could not be listed and go on polling",
-                failure,
-            );
-            return;
-        }
-    };
-    for (step, state) in mappings {
+    if let Some(failure) = &facts.unlisted_mappings {
+        plan.leave_open(
+            "Event source mappings of it that could not be listed and go on polling",
+            failure,
+        );
+    }
+    for (step, state) in &facts.mappings {
         let planned = Planned::new(0, step.clone(), Some(written(state)));
         // One that was off before is left alone; one that we turned off is ours to keep so.
         let ours = record.is_some_and(|record| record.find(&planned.step).is_some());
@@ -305,7 +301,8 @@ mod tests {
             arn: ARN.parse().expect("an ARN"),
             time_limit: Some(30),
             concurrency: Some(Reserved { reserved: None }),
-            mappings: Ok(vec![]),
+            mappings: vec![],
+            unlisted_mappings: None,
             roles: vec![ExecutionRole::Found(role_facts(PrincipalKind::Role, ROLE))],
             unread_qualifier: None,
             beyond: vec![],
@@ -400,7 +397,7 @@ mod tests {
     #[test]
     fn mappings_that_are_on_are_disabled_and_those_that_were_off_are_left_alone() {
         let facts = FunctionFacts {
-            mappings: Ok(vec![mapping("on", true), mapping("off", false)]),
+            mappings: vec![mapping("on", true), mapping("off", false)],
             ..plain()
         };
         let expected = [STOP, DENY, "0: disable the event source mapping on of the function f"];
@@ -488,11 +485,13 @@ mod tests {
         }
         for (failure, retry) in [(denied(), false), (passing(), true)] {
             let facts = FunctionFacts {
-                mappings: Err(failure),
+                mappings: vec![mapping("on", true)],
+                unlisted_mappings: Some(failure),
                 ..plain()
             };
             let plan = plan(&facts);
-            assert_eq!(described(&plan), [STOP, DENY]);
+            let known = "0: disable the event source mapping on of the function f";
+            assert_eq!(described(&plan), [STOP, DENY, known]);
             assert_eq!(
                 (plan.residue.len(), plan.unread.len()),
                 (1, usize::from(retry)),
