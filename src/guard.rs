@@ -1,6 +1,7 @@
 //! Decides whether an entity, or anything that a plan would change, may be touched at all.
 //!
-//! It judges `contain` and `plan`, never `release`: what is locked may always be opened again.
+//! It judges `contain` and `plan`, never `release`, of which it looks at the partition alone: what is locked may always be opened
+//! again.
 
 use crate::arn::Arn;
 use crate::entity::Entity;
@@ -14,6 +15,12 @@ pub struct Refusal(pub String);
 
 /// Judges the entity as it was named, before anything is read.
 pub fn judge_name(entity: &Entity, settings: &Settings) -> Result<(), Refusal> {
+    judge_partition(entity, settings)?;
+    judge_arn(&entity.named, settings)
+}
+
+/// Judges whether this deployment can reach the entity at all: the one thing that a release is judged by.
+pub fn judge_partition(entity: &Entity, settings: &Settings) -> Result<(), Refusal> {
     if entity.partition != settings.partition() {
         return Err(Refusal(format!(
             "{} is in the partition {}, and this deployment acts in {} alone: use the one of that partition",
@@ -22,7 +29,7 @@ pub fn judge_name(entity: &Entity, settings: &Settings) -> Result<(), Refusal> {
             settings.partition()
         )));
     }
-    judge_arn(&entity.named, settings)
+    Ok(())
 }
 
 /// Judges everything that a plan would change, by canonical ARNs.
@@ -53,7 +60,11 @@ fn judge_arn(arn: &Arn, settings: &Settings) -> Result<(), Refusal> {
     }
     let own_function = arn.service == "lambda"
         && arn.account == *settings.hub()
-        && arn.resource.split(':').nth(1) == Some(settings.function_name.as_str());
+        && arn.resource.split(':').nth(1) == Some(settings.function_name.as_str())
+        && settings
+            .region
+            .as_ref()
+            .is_none_or(|region| arn.region.as_ref() == Some(region));
     if own_function {
         return Err(Refusal(format!(
             "{arn} is the function that does the containment: it never locks itself"
@@ -196,6 +207,20 @@ mod tests {
         ] {
             let said = refusal(arn).unwrap_or_default();
             assert!(said.contains(reason), "{arn}: {said:?}");
+        }
+    }
+
+    #[test]
+    fn our_own_function_is_known_by_its_region_too_where_that_is_known() {
+        let entity: Entity = "arn:aws:lambda:eu-west-1:111111111111:function:entity-lockdown"
+            .parse()
+            .expect("an entity");
+        for (region, refused) in [(None, true), (Some("eu-west-1"), true), (Some("us-east-1"), false)] {
+            let settings = Settings {
+                region: region.map(|region| region.parse().expect("a region")),
+                ..settings()
+            };
+            assert_eq!(judge_name(&entity, &settings).is_err(), refused, "{region:?}");
         }
     }
 

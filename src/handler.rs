@@ -4,6 +4,7 @@ use std::cell::{Cell, RefCell};
 use std::collections::{HashSet, VecDeque};
 
 use futures_util::StreamExt;
+use futures_util::future::join;
 use futures_util::stream::iter;
 use lambda_runtime::Diagnostic;
 use serde_json::Value;
@@ -51,7 +52,7 @@ pub struct Deps {
 /// How one request ended.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Outcome {
-    /// With this notice.
+    /// With this notice, which an earlier delivery may have sent.
     Ended(Stage),
     /// Nothing was to say.
     Silent,
@@ -117,10 +118,10 @@ impl Deps {
         format!("{}/{}", self.process, self.works.get())
     }
 
-    /// Refuses a request with a notice, once for a message and entity.
+    /// Refuses a request with a notice, once for a message and ARN.
     pub(crate) async fn refuse(&self, request: &Request, reason: &str) -> Outcome {
-        if !self.first_refusal(&format!("{} {}", request.message.id, request.entity.key())) {
-            return Outcome::Silent;
+        if !self.first_refusal(&format!("{} {}", request.message.id, request.entity.named)) {
+            return Outcome::Ended(Stage::Refused);
         }
         tracing::warn!(entity = %request.entity.named, "refused: {reason}");
         self.publisher.publish(&Report::refused(request, reason)).await;
@@ -128,7 +129,8 @@ impl Deps {
     }
 
     /// Refuses a message, or a part of it, that names no entity.
-    async fn refuse_message(&self, message: &Message, part: &str, reason: &str) {
+    async fn refuse_message(&self, refused: &Unreadable) {
+        let Unreadable { message, part, reason } = refused;
         if !self.first_refusal(&format!("{} {part}", message.id)) {
             return;
         }
@@ -137,7 +139,7 @@ impl Deps {
         let report = Report {
             message_id: Some(message.id.clone()),
             next,
-            ..Report::bare(Stage::Refused, reason)
+            ..Report::bare(Stage::Refused, reason.as_str())
         };
         self.publisher.publish(&report).await;
     }
@@ -207,23 +209,22 @@ impl Deps {
 /// The event is no SNS event, or something failed that a retry can help.
 pub async fn handle(event: Value, deadline: Moment, deps: &Deps) -> Result<(), HandlerError> {
     deps.deadline.set(deadline);
-    let mut retries = Vec::new();
-    for delivery in sns::read(event)? {
-        if !deps.admits(&delivery) {
-            deps.refuse_stranger().await;
-            continue;
+    let (admitted, strange): (Vec<_>, Vec<_>) = sns::read(event)?
+        .into_iter()
+        .partition(|delivery| deps.admits(delivery));
+    let work = async {
+        let mut retries = Vec::new();
+        for delivery in admitted {
+            retries.extend(handle_one(delivery, deps).await);
         }
-        let requests = requests(delivery, deps).await;
-        let outcomes = iter(requests)
-            .map(|request| carry_out(request, deps))
-            .buffer_unordered(AT_ONCE)
-            .collect::<Vec<_>>()
-            .await;
-        retries.extend(outcomes.into_iter().filter_map(|outcome| match outcome {
-            Outcome::Retry(reason) => Some(reason),
-            Outcome::Ended(_) | Outcome::Silent => None,
-        }));
-    }
+        retries
+    };
+    let refusals = async {
+        for _ in strange {
+            deps.refuse_stranger().await;
+        }
+    };
+    let (retries, ()) = join(work, refusals).await;
     if retries.is_empty() {
         Ok(())
     } else {
@@ -231,9 +232,39 @@ pub async fn handle(event: Value, deadline: Moment, deps: &Deps) -> Result<(), H
     }
 }
 
-/// The requests of a message; what is none is refused.
-async fn requests(delivery: Delivery, deps: &Deps) -> Vec<Request> {
+/// Carries out all requests of a message, and says why a retry can help, where it can. What is refused unread is refused beside the
+/// work, never before it.
+async fn handle_one(delivery: Delivery, deps: &Deps) -> Vec<String> {
+    let (groups, unreadable) = requests(delivery);
+    let work = iter(groups)
+        .map(|requests| carry_out_first(requests, deps))
+        .buffer_unordered(AT_ONCE)
+        .collect::<Vec<_>>();
+    let refusals = iter(&unreadable).for_each_concurrent(AT_ONCE, |refused| deps.refuse_message(refused));
+    let (outcomes, ()) = join(work, refusals).await;
+    let reasons = outcomes.into_iter().filter_map(|outcome| match outcome {
+        Outcome::Retry(reason) => Some(reason),
+        Outcome::Ended(_) | Outcome::Silent => None,
+    });
+    reasons.collect()
+}
+
+/// A message, or a part of it, that names no entity.
+struct Unreadable {
+    message: Message,
+    /// Which part; nothing for the whole.
+    part: String,
+    reason: String,
+}
+
+/// The requests of a message, those of one entity together, and what is none.
+fn requests(delivery: Delivery) -> (Vec<Vec<Request>>, Vec<Unreadable>) {
     let message = delivery.message;
+    let unreadable = |part, reason| Unreadable {
+        message: message.clone(),
+        part,
+        reason,
+    };
     let Content {
         action,
         entities,
@@ -242,45 +273,62 @@ async fn requests(delivery: Delivery, deps: &Deps) -> Vec<Request> {
         reactivate_keys,
     } = match delivery.content {
         Ok(content) => content,
-        Err(reason) => {
-            deps.refuse_message(&message, "", &reason).await;
-            return vec![];
-        }
+        Err(reason) => return (vec![], vec![unreadable(String::new(), reason)]),
     };
-    let mut requests: Vec<Request> = Vec::new();
+    let (mut groups, mut refused) = (Vec::<Vec<Request>>::new(), Vec::new());
     for (n, entity) in entities.into_iter().enumerate() {
-        match entity {
-            Ok(entity) if requests.iter().any(|request| request.entity.key() == entity.key()) => {}
-            Ok(entity) => {
-                let (message, claims) = (message.clone(), claims.clone());
-                requests.push(Request {
-                    action,
-                    entity,
-                    message,
-                    claims,
-                    force,
-                    reactivate_keys,
-                });
-            }
+        let entity = match entity {
+            Ok(entity) => entity,
             Err(refusal) => {
-                deps.refuse_message(&message, &n.to_string(), &refusal.to_string())
-                    .await
+                refused.push(unreadable(n.to_string(), refusal.to_string()));
+                continue;
             }
+        };
+        let request = Request {
+            action,
+            entity,
+            message: message.clone(),
+            claims: claims.clone(),
+            force,
+            reactivate_keys,
+        };
+        let key = request.entity.key();
+        match groups
+            .iter_mut()
+            .find(|group| group.iter().any(|other| other.entity.key() == key))
+        {
+            Some(group) => group.push(request),
+            None => groups.push(vec![request]),
         }
     }
-    requests
+    (groups, refused)
+}
+
+/// Carries out one request of those that name one entity: the first that is not refused, as one under a wrong path would be.
+async fn carry_out_first(requests: Vec<Request>, deps: &Deps) -> Outcome {
+    let mut outcome = Outcome::Silent;
+    for request in requests {
+        // On the heap: eight of these at once are too much for a small stack.
+        outcome = Box::pin(carry_out(request, deps)).await;
+        if outcome != Outcome::Ended(Stage::Refused) {
+            break;
+        }
+    }
+    outcome
 }
 
 async fn carry_out(request: Request, deps: &Deps) -> Outcome {
     let span = tracing::info_span!("request", entity = %request.entity.named, action = %request.action, message = request.message.id);
     async {
-        let outcome = match request.action {
-            Action::Release => release::release(deps, &request).await,
-            Action::Contain | Action::Plan => match guard::judge_name(&request.entity, &deps.settings) {
-                Err(refusal) => deps.refuse(&request, &refusal.0).await,
-                Ok(()) if request.action == Action::Plan => execute::plan(deps, &request).await,
-                Ok(()) => execute::contain(deps, &request).await,
-            },
+        let judged = match request.action {
+            Action::Release => guard::judge_partition(&request.entity, &deps.settings),
+            Action::Contain | Action::Plan => guard::judge_name(&request.entity, &deps.settings),
+        };
+        let outcome = match (judged, request.action) {
+            (Err(refusal), _) => deps.refuse(&request, &refusal.0).await,
+            (Ok(()), Action::Release) => release::release(deps, &request).await,
+            (Ok(()), Action::Plan) => execute::plan(deps, &request).await,
+            (Ok(()), Action::Contain) => execute::contain(deps, &request).await,
         };
         tracing::info!(?outcome, "request ended");
         outcome

@@ -4,6 +4,7 @@ use serde::Serialize;
 use serde_json::Value;
 
 use crate::arn::Arn;
+use crate::aws::Failure;
 use crate::steps::Step;
 
 /// What containing one entity means, in order.
@@ -59,6 +60,15 @@ impl Plan {
             unread: vec![],
             remarks: vec![],
         }
+    }
+
+    /// Notes what stays open since it could not be read; where a retry can help, one is asked for.
+    pub(crate) fn leave_open(&mut self, what: &str, failure: &Failure) {
+        let sentence = format!("{what}: {failure}");
+        if failure.passes() {
+            self.unread.push(sentence.clone());
+        }
+        self.residue.push(sentence);
     }
 
     /// The canonical ARNs of everything that the plan changes.

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use subtle::ConstantTimeEq;
 
-use crate::arn::{AccountId, Arn, Partition};
+use crate::arn::{AccountId, Arn, Partition, Region};
 use crate::guard::matches;
 
 /// IAM's changes were seen to take about 4 s to hold everywhere. Tests shorten it; the template does not.
@@ -56,6 +56,8 @@ pub struct Settings {
     pub function_role: Arn,
     /// The function's own name.
     pub function_name: String,
+    /// The region that the function runs in, where that is known.
+    pub region: Option<Region>,
     /// Where notices of the work go.
     pub audit_topic: String,
     /// Where notices of failure go as well.
@@ -111,6 +113,7 @@ impl Settings {
                 .parse()
                 .map_err(|_| wrong("FUNCTION_ROLE_ARN", "is not an ARN"))?,
             function_name: required("AWS_LAMBDA_FUNCTION_NAME")?,
+            region: optional("AWS_REGION").parse().ok(),
             audit_topic: required("AUDIT_TOPIC_ARN")?,
             failure_topic: required("FAILURE_TOPIC_ARN")?,
             journal_table: required("JOURNAL_TABLE")?,

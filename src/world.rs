@@ -75,10 +75,23 @@ impl World {
 
     /// Hands a message to the function; `None`: it died at the cut.
     async fn deliver(&self, deps: &Deps, action: &str, id: &str, second: u64) -> Option<Result<(), HandlerError>> {
+        let arn = json!({"Type": "String", "Value": "arn:aws:iam::222222222222:user/alice"});
+        self.deliver_for(deps, action, id, second, arn).await
+    }
+
+    /// The same for whatever the message attribute `Arn` names.
+    async fn deliver_for(
+        &self,
+        deps: &Deps,
+        action: &str,
+        id: &str,
+        second: u64,
+        arn: Value,
+    ) -> Option<Result<(), HandlerError>> {
         let text = |value: &str| json!({"Type": "String", "Value": value});
         let sent = format!("2026-11-22T00:00:{second:02}Z");
         let event = json!({"Records": [{"Sns": {"MessageId": id, "TopicArn": "arn:aws:sns:us-east-1:111111111111:r",
-            "Timestamp": sent, "MessageAttributes": {"Arn": text("arn:aws:iam::222222222222:user/alice"),
+            "Timestamp": sent, "MessageAttributes": {"Arn": arn,
             "ExternalId": text("correct-horse"), "Action": text(action)}}}]});
         tokio::select! {
             outcome = handle(event, Moment::now().plus_seconds(900), deps) => Some(outcome),
@@ -277,4 +290,72 @@ async fn a_late_copy_neither_locks_nor_opens() {
         world.with(|state| state.stages.clone()),
         ["Started", "Contained", "Released", "Refused"]
     );
+}
+
+#[tokio::test]
+async fn a_quota_that_can_not_be_read_counts_as_not_full() {
+    let world = World::default();
+    let policies = (0..10).map(|n| format!("arn:aws:iam::222222222222:policy/p{n}"));
+    world.with(|state| state.attached = policies.collect());
+    let deps = world
+        .process(Journal::Memory(crate::journal::memory::Memory::default()))
+        .await;
+    assert!(matches!(world.deliver(&deps, "contain", "m1", 1).await, Some(Ok(()))));
+    let asked = world.with(|state| state.calls.contains(&"GetAccountSummary".to_owned()));
+    let denied = world.with(|state| state.attached.contains(&DENY_ALL.to_owned()));
+    assert!(asked && denied, "{world:?}");
+}
+
+/// Hands over one message that names these ARNs; the calls that it led to are in the world.
+async fn deliver_several(action: &str, arns: &[&str]) -> World {
+    let world = World::default();
+    let deps = world
+        .process(Journal::Memory(crate::journal::memory::Memory::default()))
+        .await;
+    let list = json!({"Type": "String.Array", "Value": json!(arns).to_string()});
+    let handled = world.deliver_for(&deps, action, "m1", 1, list).await;
+    assert!(matches!(handled, Some(Ok(()))), "{handled:?}");
+    world
+}
+
+#[tokio::test]
+async fn an_arn_under_a_wrong_path_swallows_no_right_one() {
+    for arns in [
+        [
+            "arn:aws:iam::222222222222:user/div/alice",
+            "arn:aws:iam::222222222222:user/alice",
+        ],
+        [
+            "arn:aws:iam::222222222222:user/div/ALICE",
+            "arn:aws:iam::222222222222:user/ALICE",
+        ],
+    ] {
+        let world = deliver_several("contain", &arns).await;
+        let stages = world.with(|state| state.stages.clone());
+        assert_eq!(stages, ["Refused", "Started", "Contained"], "{arns:?}");
+    }
+    let twice = ["arn:aws:iam::222222222222:user/alice"; 2];
+    let stages = deliver_several("contain", &twice)
+        .await
+        .with(|state| state.stages.clone());
+    assert_eq!(stages, ["Started", "Contained"]);
+}
+
+#[tokio::test]
+async fn what_is_refused_unread_holds_no_work_up() {
+    let world = deliver_several("contain", &["nonsense", "arn:aws:iam::222222222222:user/alice"]).await;
+    let (calls, stages) = world.with(|state| (state.calls.clone(), state.stages.clone()));
+    assert_eq!(calls.first().map(String::as_str), Some("AssumeRole"), "{calls:?}");
+    assert!(
+        stages.contains(&"Refused".to_owned()) && stages.contains(&"Contained".to_owned()),
+        "{stages:?}"
+    );
+}
+
+#[tokio::test]
+async fn a_release_is_refused_in_another_partition_and_for_no_other_reason() {
+    let foreign = deliver_several("release", &["arn:aws-cn:iam::222222222222:user/alice"]).await;
+    assert_eq!(foreign.with(|state| state.stages.clone()), ["Refused"]);
+    let protected = deliver_several("release", &["arn:aws:iam::222222222222:user/responder"]).await;
+    assert_eq!(protected.with(|state| state.stages.clone()), ["Unchanged"]);
 }

@@ -16,9 +16,9 @@ use crate::arn::{AccountId, Partition, Region};
 use crate::aws::failure::SdkError;
 use crate::aws::{Failure, Reason};
 
-/// A session is renewed when less than this is left of it: more than the function's own time limit is not needed by one message,
-/// and a session lasts an hour at most, being chained.
-const RENEW_BEFORE: Duration = Duration::from_secs(5 * 60);
+/// A session is renewed when less than this is left of it: what is begun with it can go on for the function's whole time limit,
+/// 15 minutes. A session lasts an hour, being chained (IAM User Guide, "Roles terms and concepts": role chaining).
+const RENEW_BEFORE: Duration = Duration::from_secs(16 * 60);
 
 /// What acts in one account and region, as the member role.
 #[derive(Debug, Clone)]
@@ -195,4 +195,19 @@ pub fn http_client() -> aws_smithy_runtime_api::client::http::SharedHttpClient {
     aws_smithy_http_client::Builder::new()
         .tls_provider(Provider::Rustls(CryptoMode::AwsLc))
         .build_https()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_session_outlasts_the_invocation_that_it_is_taken_for() {
+        let now = SystemTime::now();
+        for (minutes, usable) in [(60, true), (17, true), (15, false), (0, false)] {
+            let expires = now + Duration::from_secs(minutes * 60);
+            let credentials = Credentials::new("A", "S", None, Some(expires), "test");
+            assert_eq!(renew_at(&credentials) > now, usable, "{minutes}");
+        }
+    }
 }

@@ -129,12 +129,22 @@ impl Failure {
         self.reason == Reason::Passing
     }
 
+    /// Whether the call was made with the function's own role: the journal and the notices are the hub's.
+    fn is_of_the_hub(&self) -> bool {
+        self.call.starts_with("dynamodb:") || self.call.starts_with("sns:")
+    }
+
     /// What to do about it.
     pub fn remedy(&self) -> Option<String> {
         match self.reason {
             Reason::NoMemberRole => Some(format!(
                 "Deploy cloudformation/member-role.yaml in account {} with the FunctionRoleArn of this hub, and publish the message again",
                 self.account
+            )),
+            Reason::Denied if self.is_of_the_hub() => Some(format!(
+                "The function's own role lacks {} or a policy denies it: update cloudformation/entity-lockdown.yaml in the hub account {}, \
+                 look for a service control policy, and publish the message again",
+                self.call, self.account
             )),
             Reason::Denied => Some(format!(
                 "The member role lacks {} or a policy denies it: update cloudformation/member-role.yaml in account {}, look for a service control policy, and publish the message again",
@@ -243,6 +253,23 @@ mod tests {
             "member-role.yaml",
         ] {
             assert!(text.contains(part), "{text}");
+        }
+    }
+
+    #[test]
+    fn what_the_functions_own_role_may_not_is_mended_in_the_hub() {
+        for (call, template) in [
+            (
+                "dynamodb:PutItem",
+                "entity-lockdown.yaml in the hub account 111111111111",
+            ),
+            ("sns:Publish", "entity-lockdown.yaml in the hub account 111111111111"),
+            ("iam:GetUser", "member-role.yaml in account 111111111111"),
+        ] {
+            let mut failure = Failure::own(call, "it", "111111111111", "AccessDenied", "");
+            failure.reason = Reason::Denied;
+            let remedy = failure.remedy().unwrap_or_default();
+            assert!(remedy.contains(template), "{call}: {remedy}");
         }
     }
 }

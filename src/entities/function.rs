@@ -104,11 +104,7 @@ impl Surveyed for Function {
                 let gone = "The version or alias that was named does not exist (any more): the whole function is stopped all the same";
                 plan.remarks.push(gone.to_owned());
             } else {
-                leave_open(
-                    &mut plan,
-                    "A role of its own that the named version or alias may have",
-                    failure,
-                );
+                plan.leave_open("A role of its own that the named version or alias may have", failure);
             }
         }
         plan.residue.extend(facts.beyond.iter().map(Beyond::sentence));
@@ -160,8 +156,7 @@ fn plan_role(
             return;
         }
         ExecutionRole::Unread(arn, failure) => {
-            leave_open(
-                plan,
+            plan.leave_open(
                 &format!("The role {arn}, which could not be read and is not denied"),
                 failure,
             );
@@ -202,18 +197,13 @@ fn plan_role(
 }
 
 fn plan_mappings(plan: &mut Plan, facts: &FunctionFacts, record: Option<&Record>) {
-    let mappings = match &facts.mappings {
-        Ok(mappings) => mappings,
-        Err(failure) => {
-            leave_open(
-                plan,
-                "Its event source mappings, which could not be listed and go on polling",
-                failure,
-            );
-            return;
-        }
-    };
-    for (step, state) in mappings {
+    if let Some(failure) = &facts.unlisted_mappings {
+        plan.leave_open(
+            "Event source mappings of it that could not be listed and go on polling",
+            failure,
+        );
+    }
+    for (step, state) in &facts.mappings {
         let planned = Planned::new(0, step.clone(), Some(written(state)));
         // One that was off before is left alone; one that we turned off is ours to keep so.
         let ours = record.is_some_and(|record| record.find(&planned.step).is_some());
@@ -221,15 +211,6 @@ fn plan_mappings(plan: &mut Plan, facts: &FunctionFacts, record: Option<&Record>
             plan.steps.push(planned);
         }
     }
-}
-
-/// Notes what stays open since it could not be read; where a retry can help, one is asked for.
-fn leave_open(plan: &mut Plan, what: &str, failure: &Failure) {
-    let sentence = format!("{what}: {failure}");
-    if failure.passes() {
-        plan.unread.push(sentence.clone());
-    }
-    plan.residue.push(sentence);
 }
 
 fn remarks(facts: &FunctionFacts) -> Vec<String> {
@@ -320,7 +301,8 @@ mod tests {
             arn: ARN.parse().expect("an ARN"),
             time_limit: Some(30),
             concurrency: Some(Reserved { reserved: None }),
-            mappings: Ok(vec![]),
+            mappings: vec![],
+            unlisted_mappings: None,
             roles: vec![ExecutionRole::Found(role_facts(PrincipalKind::Role, ROLE))],
             unread_qualifier: None,
             beyond: vec![],
@@ -415,7 +397,7 @@ mod tests {
     #[test]
     fn mappings_that_are_on_are_disabled_and_those_that_were_off_are_left_alone() {
         let facts = FunctionFacts {
-            mappings: Ok(vec![mapping("on", true), mapping("off", false)]),
+            mappings: vec![mapping("on", true), mapping("off", false)],
             ..plain()
         };
         let expected = [STOP, DENY, "0: disable the event source mapping on of the function f"];
@@ -503,11 +485,13 @@ mod tests {
         }
         for (failure, retry) in [(denied(), false), (passing(), true)] {
             let facts = FunctionFacts {
-                mappings: Err(failure),
+                mappings: vec![mapping("on", true)],
+                unlisted_mappings: Some(failure),
                 ..plain()
             };
             let plan = plan(&facts);
-            assert_eq!(described(&plan), [STOP, DENY]);
+            let known = "0: disable the event source mapping on of the function f";
+            assert_eq!(described(&plan), [STOP, DENY, known]);
             assert_eq!(
                 (plan.residue.len(), plan.unread.len()),
                 (1, usize::from(retry)),

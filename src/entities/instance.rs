@@ -4,7 +4,7 @@
 //! Source: Amazon EC2 User Guide, "Security group connection tracking" and "Elastic network interfaces".
 
 use aws_sdk_ec2::types::{Filter, InstanceStateName, NetworkInterface};
-use futures_util::future::OptionFuture;
+use futures_util::future::{OptionFuture, join, join_all};
 
 use super::{Kind, Surveyed};
 use crate::arn::Arn;
@@ -18,7 +18,7 @@ use crate::steps::inline_policy::{Denied, InlinePolicy};
 use crate::steps::interface::{Groups, Interface, group_ids};
 use crate::steps::isolate::Isolate;
 use crate::steps::principal::{Principal, PrincipalKind};
-use crate::steps::security_group::{OurGroup, Purpose, TAG, is_ours};
+use crate::steps::security_group::{OurGroup, Purpose, find};
 use crate::steps::settle::{Nothing, Settle};
 use crate::steps::tracking_timeouts::{Timeouts, TrackingTimeouts};
 use crate::steps::untrack::Untrack;
@@ -39,12 +39,12 @@ pub(crate) struct Instance;
 /// The facts about an instance.
 #[derive(Debug, Clone)]
 pub struct InstanceFacts {
-    /// The roles of its instance profile: one, as AWS has it.
-    pub roles: Vec<Principal>,
-    /// Its instance profile, where it has one.
+    /// The ARN of its instance profile, where it has one.
     pub profile: Option<String>,
+    /// The roles of that profile: one, as AWS has it.
+    pub roles: Result<Vec<Principal>, Failure>,
     /// Its network interfaces.
-    pub interfaces: Vec<InterfaceFacts>,
+    pub interfaces: Result<Vec<InterfaceFacts>, Failure>,
 }
 
 /// The facts about one network interface.
@@ -111,23 +111,19 @@ impl Surveyed for Instance {
     }
 
     async fn survey(entity: &Entity, member: &Member, _settings: &Settings) -> Result<InstanceFacts, Failure> {
-        let (profile, found, ours) = tokio::try_join!(
+        let (inside, interfaces) = join(
             async {
                 let profile = profile(entity, member).await?;
                 let roles = OptionFuture::from(profile.as_deref().map(|arn| roles(arn, member))).await;
-                Ok((roles.transpose()?.unwrap_or_default(), profile))
+                Ok((profile, roles.unwrap_or_else(|| Ok(vec![]))))
             },
             interfaces(entity, member),
-            our_groups(member),
-        )?;
-        let interfaces = found
-            .into_iter()
-            .filter_map(|found| facts_of(entity, &found, &ours))
-            .collect();
-        let (roles, profile) = profile;
+        )
+        .await;
+        let (profile, roles) = inside?;
         Ok(InstanceFacts {
-            roles,
             profile,
+            roles,
             interfaces,
         })
     }
@@ -141,7 +137,17 @@ impl Surveyed for Instance {
         let mut plan = Plan::of(entity.named.clone());
         deny(&mut plan, entity, facts, settings);
         let place = format!("{}/{}/{}", entity.partition, entity.account, entity.home());
-        let (managed, own): (Vec<_>, Vec<_>) = facts.interfaces.iter().partition(|facts| facts.managed_by.is_some());
+        let interfaces = match &facts.interfaces {
+            Ok(interfaces) => interfaces.as_slice(),
+            Err(failure) => {
+                plan.leave_open(
+                    "Its network interfaces, which could not be listed and are not isolated",
+                    failure,
+                );
+                &[]
+            }
+        };
+        let (managed, own): (Vec<_>, Vec<_>) = interfaces.iter().partition(|facts| facts.managed_by.is_some());
         plan.residue.extend(managed.iter().map(|facts| {
             let by = facts.managed_by.as_deref().unwrap_or("AWS");
             format!(
@@ -195,6 +201,8 @@ impl Surveyed for Instance {
                 .to_owned(),
             "Security groups filter neither DNS to the VPC's resolver nor the metadata service".to_owned(),
             "Sessions that were assumed with the instance's credentials in other roles go on: contain those roles too".to_owned(),
+            "If the instance had another role earlier, credentials that it got of that one work until they expire: contain that role too"
+                .to_owned(),
         ]);
         Ok(plan)
     }
@@ -202,7 +210,31 @@ impl Surveyed for Instance {
 
 /// Denies the instance's role to this instance alone.
 fn deny(plan: &mut Plan, entity: &Entity, facts: &InstanceFacts, settings: &Settings) {
-    for role in &facts.roles {
+    let Some(profile) = &facts.profile else { return };
+    let roles = match &facts.roles {
+        Ok(roles) => roles,
+        Err(failure) if failure.reason == Reason::Absent => {
+            plan.residue.push(format!(
+                "The instance profile {profile} does not exist (any more), so the instance's role is not known: credentials that it \
+                 got of that role work until they expire. Find the role (CloudTrail) and contain it"
+            ));
+            return;
+        }
+        Err(failure) => {
+            plan.leave_open(
+                &format!("The role of the instance profile {profile}, which could not be read and is not denied"),
+                failure,
+            );
+            return;
+        }
+    };
+    if roles.is_empty() {
+        plan.residue.push(format!(
+            "The instance profile {profile} holds no role (any more), so there was nothing to deny: credentials that the instance got \
+             of a role that it held before work until they expire. Find that role (CloudTrail) and contain it"
+        ));
+    }
+    for role in roles {
         if settings.inline_deny {
             let denied = Denied::Instance {
                 instance: entity.named.clone(),
@@ -225,11 +257,6 @@ fn deny(plan: &mut Plan, entity: &Entity, facts: &InstanceFacts, settings: &Sett
                 role.name
             ));
         }
-    }
-    if let (Some(profile), true) = (&facts.profile, facts.roles.is_empty()) {
-        plan.remarks.push(format!(
-            "The instance profile {profile} holds no role: there is nothing to deny"
-        ));
     }
 }
 
@@ -268,24 +295,9 @@ async fn profile(entity: &Entity, member: &Member) -> Result<Option<String>, Fai
 async fn roles(profile: &str, member: &Member) -> Result<Vec<Principal>, Failure> {
     let call = "iam:GetInstanceProfile";
     let name = profile.rsplit('/').next().unwrap_or(profile);
-    let answer = match member
-        .iam
-        .get_instance_profile()
-        .instance_profile_name(name)
-        .send()
-        .await
-    {
-        Ok(answer) => answer,
-        Err(error) => {
-            let failure = member.failure(call, name, &error);
-            // A profile that was deleted gives nobody credentials any more.
-            return if failure.reason == Reason::Absent {
-                Ok(vec![])
-            } else {
-                Err(failure)
-            };
-        }
-    };
+    let asked = member.iam.get_instance_profile().instance_profile_name(name);
+    let answer = asked.send().await;
+    let answer = answer.map_err(|error| member.failure(call, name, &error))?;
     let roles = answer.instance_profile.map(|profile| profile.roles).unwrap_or_default();
     let principal = |role: aws_sdk_iam::types::Role| {
         let unreadable = || {
@@ -308,7 +320,7 @@ async fn roles(profile: &str, member: &Member) -> Result<Vec<Principal>, Failure
     roles.into_iter().map(principal).collect()
 }
 
-async fn interfaces(entity: &Entity, member: &Member) -> Result<Vec<NetworkInterface>, Failure> {
+async fn interfaces(entity: &Entity, member: &Member) -> Result<Vec<InterfaceFacts>, Failure> {
     let filter = Filter::builder()
         .name("attachment.instance-id")
         .values(&entity.name)
@@ -321,33 +333,39 @@ async fn interfaces(entity: &Entity, member: &Member) -> Result<Vec<NetworkInter
         .items()
         .send();
     let found: Result<Vec<_>, _> = pages.collect().await;
-    found.map_err(|error| member.failure("ec2:DescribeNetworkInterfaces", &entity.name, &error))
-}
-
-/// The ids of all our groups of the region: few, two a VPC.
-async fn our_groups(member: &Member) -> Result<Vec<(String, Purpose)>, Failure> {
-    let filter = Filter::builder().name("tag-key").values(TAG).build();
-    let pages = member
-        .ec2
-        .describe_security_groups()
-        .filters(filter)
-        .into_paginator()
-        .items()
-        .send();
-    let found: Result<Vec<_>, _> = pages.collect().await;
-    let found = found.map_err(|error| member.failure("ec2:DescribeSecurityGroups", TAG, &error))?;
-    let purpose = |group: &_| {
-        [Purpose::Untracking, Purpose::Isolation]
-            .into_iter()
-            .find(|purpose| is_ours(group, *purpose))
-    };
+    let found = found.map_err(|error| member.failure("ec2:DescribeNetworkInterfaces", &entity.name, &error))?;
+    let mut vpcs: Vec<&str> = found.iter().filter_map(NetworkInterface::vpc_id).collect();
+    vpcs.sort_unstable();
+    vpcs.dedup();
+    let ours = join_all(vpcs.into_iter().map(|vpc| our_groups(vpc, member))).await;
+    let ours: Vec<OurGroupId> = ours.into_iter().flatten().collect();
     Ok(found
         .into_iter()
-        .filter_map(|group| purpose(&group).and_then(|purpose| Some((group.group_id?, purpose))))
+        .filter_map(|found| facts_of(entity, &found, &ours))
         .collect())
 }
 
-fn facts_of(entity: &Entity, found: &NetworkInterface, ours: &[(String, Purpose)]) -> Option<InterfaceFacts> {
+/// A VPC, the id of a group of ours in it, and what that is for.
+type OurGroupId = (String, String, Purpose);
+
+/// Our groups of one VPC, by the same rule by which the steps find them: a tag of ours on any other group means nothing. What can't
+/// be read is left out: then no interface is taken for isolated already.
+async fn our_groups(vpc: &str, member: &Member) -> Vec<OurGroupId> {
+    let of = async |purpose| {
+        let group = find(member, vpc, purpose).await.ok().flatten();
+        group.and_then(|group| Some((vpc.to_owned(), group.group_id?, purpose)))
+    };
+    let (untracking, isolation) = join(of(Purpose::Untracking), of(Purpose::Isolation)).await;
+    untracking.into_iter().chain(isolation).collect()
+}
+
+fn facts_of(entity: &Entity, found: &NetworkInterface, ours: &[OurGroupId]) -> Option<InterfaceFacts> {
+    let vpc = found.vpc_id.clone()?;
+    let ours: Vec<_> = ours
+        .iter()
+        .filter(|(of, ..)| *of == vpc)
+        .map(|(_, id, purpose)| (id.clone(), *purpose))
+        .collect();
     let operator = found.operator().filter(|operator| operator.managed() == Some(true));
     let requester = (found.requester_managed() == Some(true)).then(|| found.requester_id().unwrap_or("AWS"));
     let managed_by = operator
@@ -356,10 +374,10 @@ fn facts_of(entity: &Entity, found: &NetworkInterface, ours: &[(String, Purpose)
     Some(InterfaceFacts {
         interface: Interface {
             id: found.network_interface_id.clone()?,
-            vpc: found.vpc_id.clone()?,
+            vpc,
             instance: entity.named.clone(),
         },
-        groups: Groups::of(group_ids(found), ours),
+        groups: Groups::of(group_ids(found), &ours),
         timeouts: Timeouts::of(found.connection_tracking_configuration()),
         managed_by: managed_by.map(str::to_owned),
     })
@@ -402,9 +420,9 @@ mod tests {
             id: "AROA1".into(),
         };
         InstanceFacts {
-            roles: vec![role],
-            profile: Some("p".into()),
-            interfaces,
+            profile: Some("arn:aws:iam::222222222222:instance-profile/p".into()),
+            roles: Ok(vec![role]),
+            interfaces: Ok(interfaces),
         }
     }
 
@@ -474,6 +492,82 @@ mod tests {
                 .iter()
                 .any(|step| step.contains("eni-2") || step.contains("inline policy"))
         );
+    }
+
+    fn failure(reason: Reason) -> Failure {
+        let mut failure = Failure::own("x:Read", "it", "222222222222", "Code", "");
+        failure.reason = reason;
+        failure
+    }
+
+    #[test]
+    fn a_failed_read_keeps_nothing_else_open_and_is_tried_again_where_that_can_help() {
+        for (reason, retry) in [(Reason::Denied, 0), (Reason::Passing, 1)] {
+            let without_role = InstanceFacts {
+                roles: Err(failure(reason)),
+                ..facts(vec![interface("eni-1", "vpc-1", None)])
+            };
+            let plan = Instance::plan(&entity(), &without_role, &settings(), None).expect("a plan");
+            assert!(
+                steps(&plan)
+                    .join("\n")
+                    .contains("move the interface eni-1 into the isolation group")
+            );
+            assert_eq!((plan.residue.len(), plan.unread.len()), (1, retry), "{plan:?}");
+            assert!(plan.residue.concat().contains("instance-profile/p"), "{plan:?}");
+
+            let without_interfaces = InstanceFacts {
+                interfaces: Err(failure(reason)),
+                ..facts(vec![])
+            };
+            let plan = Instance::plan(&entity(), &without_interfaces, &settings(), None).expect("a plan");
+            assert_eq!(steps(&plan).len(), 1, "the role is denied: {plan:?}");
+            assert_eq!((plan.residue.len(), plan.unread.len()), (1, retry), "{plan:?}");
+        }
+    }
+
+    #[test]
+    fn credentials_of_a_role_that_is_not_known_any_more_are_residue() {
+        for (roles, word) in [
+            (Ok(vec![]), "holds no role"),
+            (Err(failure(Reason::Absent)), "does not exist"),
+        ] {
+            let facts = InstanceFacts {
+                roles,
+                ..facts(vec![interface("eni-1", "vpc-1", None)])
+            };
+            let plan = Instance::plan(&entity(), &facts, &settings(), None).expect("a plan");
+            let said = plan.residue.concat();
+            assert!(said.contains(word) && said.contains("until they expire"), "{said}");
+            assert!(plan.unread.is_empty(), "{plan:?}");
+        }
+        let without_profile = InstanceFacts {
+            profile: None,
+            roles: Ok(vec![]),
+            ..facts(vec![interface("eni-1", "vpc-1", None)])
+        };
+        let plan = Instance::plan(&entity(), &without_profile, &settings(), None).expect("a plan");
+        assert!(plan.residue.is_empty(), "{plan:?}");
+        assert!(
+            plan.remarks
+                .iter()
+                .any(|remark| remark.contains("another role earlier"))
+        );
+    }
+
+    #[test]
+    fn an_interface_is_isolated_only_by_our_group_of_its_own_vpc() {
+        let ours = |vpc: &str| vec![(vpc.to_owned(), "sg-1".to_owned(), Purpose::Isolation)];
+        let group = aws_sdk_ec2::types::GroupIdentifier::builder().group_id("sg-1").build();
+        let described = NetworkInterface::builder()
+            .network_interface_id("eni-1")
+            .vpc_id("vpc-1")
+            .groups(group)
+            .build();
+        let within = |ours: &[OurGroupId]| facts_of(&entity(), &described, ours).and_then(|facts| facts.groups.within);
+        assert_eq!(within(&ours("vpc-1")), Some(Purpose::Isolation));
+        assert_eq!(within(&ours("vpc-2")), None);
+        assert_eq!(within(&[]), None);
     }
 
     #[test]

@@ -74,7 +74,7 @@ pub(crate) async fn survey(kind: PrincipalKind, name: &str, member: &Member) -> 
         trust,
     } = identity;
     let denied = attached.contains(&member.deny_all());
-    let full = !denied && attached.len() >= DEFAULT_QUOTA && attached.len() >= quota(kind, member).await?;
+    let full = !denied && attached.len() >= DEFAULT_QUOTA && attached.len() >= quota(kind, member).await;
     Ok(PrincipalFacts {
         principal,
         denied,
@@ -149,18 +149,25 @@ fn unreadable(member: &Member, call: &'static str, name: &str) -> Failure {
     )
 }
 
-async fn quota(kind: PrincipalKind, member: &Member) -> Result<usize, Failure> {
+/// The quota of managed policies. Where it can't be read there is no end to it: IAM refuses the attachment if it is full, and the next
+/// means is taken then.
+async fn quota(kind: PrincipalKind, member: &Member) -> usize {
     let key = match kind {
         PrincipalKind::User => SummaryKeyType::AttachedPoliciesPerUserQuota,
         PrincipalKind::Role => SummaryKeyType::AttachedPoliciesPerRoleQuota,
     };
-    let answer = member.iam.get_account_summary().send().await;
-    let answer = answer.map_err(|error| member.failure("iam:GetAccountSummary", "the account", &error))?;
-    let quota = answer
-        .summary_map
-        .and_then(|map| map.get(&key).copied())
-        .and_then(|quota| usize::try_from(quota).ok());
-    Ok(quota.unwrap_or(DEFAULT_QUOTA))
+    match member.iam.get_account_summary().send().await {
+        Ok(answer) => answer
+            .summary_map
+            .and_then(|map| map.get(&key).copied())
+            .and_then(|quota| usize::try_from(quota).ok())
+            .unwrap_or(DEFAULT_QUOTA),
+        Err(error) => {
+            let failure = member.failure("iam:GetAccountSummary", "the account", &error);
+            tracing::warn!("taken as not full: {failure}");
+            usize::MAX
+        }
+    }
 }
 
 /// Refuses a path that is not the real one: the name alone does not say who is meant.

@@ -24,7 +24,7 @@ pub struct UserFacts {
     /// What users and roles have in common.
     pub principal: PrincipalFacts,
     /// The access keys, read only where they are to be made inactive.
-    pub keys: Vec<(String, KeyState)>,
+    pub keys: Result<Vec<(String, KeyState)>, Failure>,
 }
 
 impl Surveyed for User {
@@ -62,7 +62,8 @@ impl Surveyed for User {
         .await;
         Ok(UserFacts {
             principal: principal?,
-            keys: keys.transpose()?.unwrap_or_default(),
+            // They come after the deny, which must not wait for them.
+            keys: keys.unwrap_or_else(|| Ok(vec![])),
         })
     }
 
@@ -74,17 +75,19 @@ impl Surveyed for User {
         plan.steps = principal::deny(&facts.principal, 0, settings, record);
         plan.residue = principal::residue(&facts.principal, &plan.steps);
         plan.remarks = principal::remarks(&facts.principal, &plan.steps, settings);
-        let active = facts.keys.iter().filter(|(_, state)| *state == KeyState::Active);
-        plan.steps.extend(active.map(|(key, state)| {
-            Planned::new(
-                0,
-                AccessKey {
-                    principal: user.clone(),
-                    key: key.clone(),
-                },
-                Some(written(state)),
-            )
-        }));
+        match &facts.keys {
+            Ok(keys) => {
+                let active = keys.iter().filter(|(_, state)| *state == KeyState::Active);
+                plan.steps.extend(active.map(|(key, state)| {
+                    let (principal, key) = (user.clone(), key.clone());
+                    Planned::new(0, AccessKey { principal, key }, Some(written(state)))
+                }));
+            }
+            Err(failure) => plan.leave_open(
+                "Its access keys, which could not be listed and are still active (the deny covers them while it holds)",
+                failure,
+            ),
+        }
         plan.remarks.extend([
             "Sessions that the user has assumed in other roles carry those roles' rights and go on: contain those roles too".to_owned(),
             "Keys, users and roles that the intruder made beforehand go on: look for them in CloudTrail".to_owned(),
@@ -96,6 +99,7 @@ impl Surveyed for User {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::aws::Reason;
     use crate::entities::principal::tests::facts;
     use crate::settings::tests::settings;
 
@@ -124,7 +128,7 @@ mod tests {
         let settings = settings();
         let mut user = UserFacts {
             principal: facts(PrincipalKind::User, "arn:aws:iam::222222222222:user/div/alice"),
-            keys: vec![],
+            keys: Ok(vec![]),
         };
         assert_eq!(described(&user, &settings), ["attach AWSDenyAll to the user alice"]);
         user.principal.full = true;
@@ -148,12 +152,28 @@ mod tests {
         ];
         let user = UserFacts {
             principal: facts(PrincipalKind::User, "arn:aws:iam::222222222222:user/div/alice"),
-            keys,
+            keys: Ok(keys),
         };
         let expected = [
             "attach AWSDenyAll to the user alice",
             "make the access key AKIAACTIVE of the user alice inactive",
         ];
         assert_eq!(described(&user, &settings()), expected);
+    }
+
+    #[test]
+    fn keys_that_can_not_be_listed_do_not_hold_the_deny_up() {
+        for (reason, retry) in [(Reason::Denied, 0), (Reason::Passing, 1)] {
+            let mut failure = Failure::own("iam:ListAccessKeys", "alice", "222222222222", "X", "");
+            failure.reason = reason;
+            let user = UserFacts {
+                principal: facts(PrincipalKind::User, "arn:aws:iam::222222222222:user/div/alice"),
+                keys: Err(failure),
+            };
+            let entity = entity("arn:aws:iam::222222222222:user/div/alice");
+            let plan = User::plan(&entity, &user, &settings(), None).expect("a plan");
+            assert_eq!(plan.steps.len(), 1, "{plan:?}");
+            assert_eq!((plan.residue.len(), plan.unread.len()), (1, retry), "{plan:?}");
+        }
     }
 }

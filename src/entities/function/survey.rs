@@ -16,7 +16,7 @@ use crate::steps::concurrency::{Reserved, reserved};
 use crate::steps::event_source::{EventSource, Mapping};
 use crate::steps::principal::PrincipalKind;
 
-/// How long the functions of the region are listed, to name those that share the role: the deny waits no longer for it.
+/// How long the functions and the event source mappings of the region are listed: the deny waits no longer for them.
 const LOOK_AROUND: Duration = Duration::from_secs(2);
 
 /// What the trust policy of a Lambda@Edge function's role names.
@@ -31,8 +31,10 @@ pub struct FunctionFacts {
     pub time_limit: Option<i32>,
     /// What is reserved for it; `None` if that could not be read.
     pub concurrency: Option<Reserved>,
-    /// The event source mappings of the function and of all its versions and aliases.
-    pub mappings: Result<Vec<(EventSource, Mapping)>, Failure>,
+    /// The event source mappings of the function and of all its versions and aliases, as many as could be listed.
+    pub mappings: Vec<(EventSource, Mapping)>,
+    /// Why some of them may be missing.
+    pub unlisted_mappings: Option<Failure>,
     /// The execution roles: the unpublished version's, and that of the version or alias that was named, if it is another one.
     pub roles: Vec<ExecutionRole>,
     /// Why the version or alias that was named could not be read.
@@ -99,20 +101,20 @@ pub(super) async fn survey(entity: &Entity, member: &Member) -> Result<FunctionF
     let mut facts = inside?;
     // Read again when it is recorded: where that fails too, its step alone fails.
     facts.concurrency = concurrency.ok();
-    facts.mappings = mappings.map(|found| {
-        let step = |(mapping, source, state)| {
-            let function = facts.arn.clone();
-            (
-                EventSource {
-                    function,
-                    mapping,
-                    source,
-                },
-                state,
-            )
-        };
-        found.into_iter().map(step).collect()
-    });
+    let (mappings, unlisted) = mappings;
+    let step = |(mapping, source, state)| {
+        let function = facts.arn.clone();
+        (
+            EventSource {
+                function,
+                mapping,
+                source,
+            },
+            state,
+        )
+    };
+    facts.mappings = mappings.into_iter().map(step).collect();
+    facts.unlisted_mappings = unlisted;
     let roles: BTreeSet<String> = facts.found_roles().map(|role| role.principal.arn.to_string()).collect();
     facts.others = Others {
         sharing: others
@@ -201,7 +203,8 @@ async fn survey_inside(entity: &Entity, member: &Member) -> Result<FunctionFacts
         arn,
         time_limit,
         concurrency: None,
-        mappings: Ok(vec![]),
+        mappings: vec![],
+        unlisted_mappings: None,
         roles,
         unread_qualifier,
         beyond,
@@ -240,9 +243,37 @@ async fn execution_role(text: String, member: &Member) -> ExecutionRole {
     }
 }
 
-/// The mappings of the function. All of the region are listed, since a question for one function's is not known to bring those of
-/// its aliases and versions.
-async fn mappings(entity: &Entity, member: &Member) -> Result<Vec<(String, Option<String>, Mapping)>, Failure> {
+/// A mapping's id, its source, and whether it is on.
+type FoundMapping = (String, Option<String>, Mapping);
+
+/// The mappings of the function, as many as a short time allows, and why some may be missing. All of the region are listed, since a
+/// question for one function's is not known to bring those of its aliases and versions. The function's own are asked for beside them:
+/// those are few, so that the short time is enough for most.
+async fn mappings(entity: &Entity, member: &Member) -> (Vec<FoundMapping>, Option<Failure>) {
+    let (mut all, mut own) = (Vec::new(), Vec::new());
+    let (listed, _) = join(
+        tokio::time::timeout(LOOK_AROUND, list_mappings(entity, member, None, &mut all)),
+        tokio::time::timeout(LOOK_AROUND, list_mappings(entity, member, Some(&entity.name), &mut own)),
+    )
+    .await;
+    for mapping in own {
+        if !all.iter().any(|(id, ..)| *id == mapping.0) {
+            all.push(mapping);
+        }
+    }
+    (
+        all,
+        listed.unwrap_or_else(|_| Err(too_many_mappings(entity, member))).err(),
+    )
+}
+
+/// Adds the function's mappings, out of those of the region or those that Lambda finds by its name.
+async fn list_mappings(
+    entity: &Entity,
+    member: &Member,
+    by_name: Option<&str>,
+    found: &mut Vec<FoundMapping>,
+) -> Result<(), Failure> {
     let of_function = |arn: &str| {
         let parsed: Option<Arn> = arn.parse().ok();
         parsed.is_some_and(|arn| {
@@ -250,14 +281,10 @@ async fn mappings(entity: &Entity, member: &Member) -> Result<Vec<(String, Optio
                 && name_and_qualifier(&arn.resource).is_some_and(|(name, _)| name == entity.name)
         })
     };
-    let (mut found, mut marker) = (Vec::new(), None);
+    let mut marker = None;
     loop {
-        let answer = member
-            .lambda
-            .list_event_source_mappings()
-            .set_marker(marker)
-            .send()
-            .await;
+        let call = member.lambda.list_event_source_mappings().set_marker(marker);
+        let answer = call.set_function_name(by_name.map(str::to_owned)).send().await;
         let answer = answer.map_err(|error| member.failure("lambda:ListEventSourceMappings", &entity.name, &error))?;
         for mapping in answer.event_source_mappings.unwrap_or_default() {
             if mapping.function_arn.as_deref().is_some_and(of_function)
@@ -268,11 +295,23 @@ async fn mappings(entity: &Entity, member: &Member) -> Result<Vec<(String, Optio
         }
         match answer.next_marker.filter(|next| !next.is_empty()) {
             Some(next) => marker = Some(next),
-            None => return Ok(found),
+            None => return Ok(()),
         }
     }
 }
 
+/// A retry can help: by then what is known is locked, and there is time to list the rest.
+fn too_many_mappings(entity: &Entity, member: &Member) -> Failure {
+    let message = format!(
+        "they were listed for {} s, so that the deny did not wait",
+        LOOK_AROUND.as_secs()
+    );
+    let call = "lambda:ListEventSourceMappings";
+    Failure {
+        reason: Reason::Passing,
+        ..Failure::own(call, &entity.name, member.account.as_str(), "TimedOut", message)
+    }
+}
 /// Name and role of the functions of the region, as many as a short time allows, and why some may be missing.
 async fn all_functions(member: &Member) -> (Vec<(String, String)>, Option<String>) {
     let mut found = Vec::new();
