@@ -2,7 +2,7 @@
 
 use hyper::body::Bytes;
 use hyper::{Response, StatusCode};
-use serde_json::json;
+use serde_json::{Value, json};
 
 use crate::call::Call;
 use crate::upstream::Answer;
@@ -58,6 +58,13 @@ pub fn refuse(call: &Call, refusal: &Refusal) -> Answer {
              <RequestID>{REQUEST_ID}</RequestID></Response>"
             ),
         ),
+        "dynamodb" if refusal.code == "TransactionCanceledException" => answer(
+            refusal.status,
+            "application/json",
+            &[("x-amzn-errortype", &refusal.code)],
+            json!({"__type": refusal.code, "Message": refusal.message, "CancellationReasons": reasons(refusal)})
+                .to_string(),
+        ),
         "lambda" | "dynamodb" | "sqs" => answer(
             refusal.status,
             "application/json",
@@ -75,6 +82,19 @@ pub fn refuse(call: &Call, refusal: &Refusal) -> Answer {
             ),
         ),
     }
+}
+
+/// Why a transaction was cancelled, item by item: AWS repeats in brackets in the message what it lists beside it.
+fn reasons(refusal: &Refusal) -> Vec<Value> {
+    let listed = refusal
+        .message
+        .split_once('[')
+        .and_then(|(_, rest)| rest.split_once(']'));
+    let codes = listed.map_or("", |(codes, _)| codes).split(", ");
+    codes
+        .filter(|code| !code.is_empty())
+        .map(|code| json!({"Code": code}))
+        .collect()
 }
 
 /// The answer of a success that didn't happen; `body` replaces what is made up here.
