@@ -163,14 +163,6 @@ async fn look(member: &Member, vpc: &str, by: &str, values: Vec<String>) -> Resu
     groups.map_err(|error| member.failure("ec2:DescribeSecurityGroups", vpc, &error))
 }
 
-/// Whether a group carries our tag for this purpose.
-pub fn is_ours(group: &SecurityGroup, purpose: Purpose) -> bool {
-    group
-        .tags()
-        .iter()
-        .any(|tag| tag.key() == Some(TAG) && tag.value() == Some(purpose.as_str()))
-}
-
 /// The rules as sorted words, so that they can be compared and read.
 fn words(rules: &[IpPermission]) -> Vec<String> {
     let mut words: Vec<String> = rules
