@@ -31,11 +31,12 @@ pub fn admit(stored: Option<&Stored>, request: &Request, holder: &str, now: Mome
     {
         return Admission::Duplicate;
     }
-    if stored.held_by_another(holder, now) {
-        return Admission::Held;
-    }
+    // Before anything else: what comes too late may not even make others wait, or stop.
     if request.message.sent < record.newest {
         return Admission::Stale;
+    }
+    if stored.held_by_another(holder, now) {
+        return Admission::Held;
     }
     let keys_wait = || {
         record

@@ -3,11 +3,14 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
-use futures_util::future::join_all;
+use futures_util::StreamExt;
+use futures_util::stream::iter;
 
 use crate::aws::{Failure, Member, Reason};
+use crate::journal::ChangeWrite;
 use crate::moment::Moment;
 use crate::record::{RecordedStep, StepState};
+use crate::steps::Receipt;
 use crate::work::{Stop, Unsaved, Work};
 
 /// The first pause before a change is read again; each further one is twice as long.
@@ -19,13 +22,21 @@ const LOOK_EVERY: Duration = Duration::from_secs(5);
 /// What must be left of an invocation's time beside the pauses before anything is opened, in seconds.
 const SPARE_SECONDS: u64 = 30;
 
-/// A record that the journal has (or that the log has, where the journal is out of reach): only its steps can be applied.
-pub(crate) struct Recorded(());
+/// Why an instance was not opened.
+const NO_TIME: &str = "too little time is left to open an instance for the settle and to close it again: it is tried again from the start";
+
+/// How many steps are worked on at once: enough for every interface of an instance, few enough for the memory and the sockets of
+/// the function.
+pub(crate) const AT_ONCE: usize = 16;
+
+/// The steps that the journal has recorded (or the log, where the journal is out of reach): nothing else can be applied.
+pub(crate) struct Recorded(BTreeSet<String>);
 
 impl Recorded {
-    /// The journal has taken the record, or is out of reach.
-    pub(crate) fn by_the_journal() -> Self {
-        Self(())
+    /// What this write has recorded. The only door: whoever makes one has written the record down.
+    pub(crate) async fn write(work: &mut Work<'_>, changes: &[ChangeWrite]) -> Result<Self, Unsaved> {
+        work.save(changes).await?;
+        Ok(Self(work.record.steps.iter().map(|step| step.step.key()).collect()))
     }
 }
 
@@ -36,6 +47,8 @@ pub(crate) struct Tally {
     pub(crate) fresh: BTreeSet<String>,
     /// Whether everything held when this invocation took the record up.
     pub(crate) was_contained: bool,
+    /// Whether a release was under way when this invocation took the record up.
+    pub(crate) was_releasing: bool,
     /// How many steps were made by this invocation.
     pub(crate) made: usize,
     /// What did not hold any more and was made again.
@@ -46,7 +59,7 @@ pub(crate) struct Tally {
 
 /// Applies the steps of a record, or only those that this invocation has recorded last.
 pub(crate) async fn apply(
-    _: &Recorded,
+    recorded: &Recorded,
     work: &mut Work<'_>,
     member: &Member,
     tally: &mut Tally,
@@ -57,10 +70,15 @@ pub(crate) async fn apply(
     for (n, phase) in phases.into_iter().enumerate() {
         let fresh_ones = tally.fresh.clone();
         let due = |step: &RecordedStep| {
-            let wanted = !only_fresh || fresh_ones.contains(&step.step.key());
+            let key = step.step.key();
+            let wanted = recorded.0.contains(&key) && (!only_fresh || fresh_ones.contains(&key));
             step.phase == phase && wanted && is_to_hold(step.state) && !step.before.is_null()
         };
-        enough_time(work, due)?;
+        if !enough_time(work, due) {
+            // Lambda delivers the event again, with a whole invocation's time.
+            tally.passing.push(NO_TIME.to_owned());
+            break;
+        }
         begin_pauses(&mut work.record.steps, due, exposed);
         if n > 0 {
             // Between phases the state is written down; the condition of that write tells whether a release asks to stop.
@@ -72,12 +90,12 @@ pub(crate) async fn apply(
             .steps
             .iter_mut()
             .filter(|step| due(step) && step.step.pause().is_none());
-        let outcomes = join_all(steps.map(|step| async {
+        let holding = iter(steps).map(|step| async {
             let fresh = fresh_ones.contains(&step.step.key());
             let outcome = hold(step, member, fresh).await;
             (step, outcome)
-        }))
-        .await;
+        });
+        let outcomes: Vec<_> = holding.buffer_unordered(AT_ONCE).collect().await;
         for (step, outcome) in outcomes {
             if step.step.exposes() {
                 exposed = exposed.after(&outcome);
@@ -111,10 +129,9 @@ impl Exposed {
 }
 
 /// Nothing is opened without the time to close it again.
-fn enough_time(work: &Work<'_>, due: impl Fn(&RecordedStep) -> bool) -> Result<(), Stop> {
-    let opens = |step: &RecordedStep| due(step) && step.step.exposes() && step.state == StepState::Planned;
-    if !work.record.steps.iter().any(opens) {
-        return Ok(());
+fn enough_time(work: &Work<'_>, due: impl Fn(&RecordedStep) -> bool) -> bool {
+    if !work.record.steps.iter().any(|step| due(step) && step.step.exposes()) {
+        return true;
     }
     let pauses: u64 = work
         .record
@@ -123,10 +140,7 @@ fn enough_time(work: &Work<'_>, due: impl Fn(&RecordedStep) -> bool) -> Result<(
         .filter_map(|step| step.step.pause())
         .map(|pause| pause.as_secs())
         .sum();
-    if Moment::now().plus_seconds(pauses + SPARE_SECONDS) > work.deps.deadline() {
-        return Err(Stop::NoTime);
-    }
-    Ok(())
+    Moment::now().plus_seconds(pauses + SPARE_SECONDS) <= work.deps.deadline()
 }
 
 /// Sets when the pauses of a phase end. The end is stored before the pause begins, so that whoever resumes waits for the rest only.
@@ -203,6 +217,10 @@ fn took(step: &mut RecordedStep, outcome: Result<Held, Failure>, tally: &mut Tal
                 tally.repaired.push(step.step.describe());
             }
         }
+        // What was locked and is gone needs no lock any more.
+        Err(failure) if failure.reason == Reason::Absent && was == StepState::Applied => {
+            step.becomes(StepState::Gone, Some(failure.to_string()), Moment::now());
+        }
         Err(failure) => fail(step, &failure, tally),
     }
 }
@@ -218,51 +236,100 @@ pub(crate) fn fail(step: &mut RecordedStep, failure: &Failure, tally: &mut Tally
     let state = if skipped { StepState::Skipped } else { StepState::Failed };
     step.becomes(state, Some(failure.to_string()), Moment::now());
     step.code = Some(failure.code.clone());
+    step.passing = failure.passes();
     if failure.passes() {
         tally.passing.push(failure.to_string());
     }
 }
 
-enum Held {
+/// What came of making a step hold.
+pub(crate) enum Held {
+    /// It held when it was looked at.
     Already,
+    /// It was made now; the request's id at AWS.
     Now(Option<String>),
 }
 
-/// Makes one step hold: applied where it doesn't, read back, and applied again until it does or patience ends.
-async fn hold(step: &RecordedStep, member: &Member, fresh: bool) -> Result<Held, Failure> {
-    if fresh && step.step.holds(&step.before) {
-        return Ok(Held::Already);
-    }
-    if !fresh && step.step.holds(&step.step.read(member).await?) {
+/// Makes one step hold: applied where it doesn't, read back, and applied again until it does or patience ends. What a retry can
+/// help is retried here first, since the next delivery is a minute away.
+pub(crate) async fn hold(step: &RecordedStep, member: &Member, fresh: bool) -> Result<Held, Failure> {
+    // A survey is older than the record: what it saw as holding is read again, what it saw as open is not.
+    let seen_open = fresh && !step.step.holds(&step.before);
+    if !seen_open && step.step.holds(&step.step.read(member).await?) {
         return Ok(Held::Already);
     }
     let ends = tokio::time::Instant::now() + step.step.patience();
     let mut pause = FIRST_PAUSE;
     loop {
-        let request = match step.step.apply(member, &step.before).await {
-            Ok(receipt) => receipt.request,
-            // Somebody made the same in the same moment: what counts is what is read now.
-            Err(failure) if failure.reason == Reason::Duplicate => None,
-            Err(failure) => return Err(failure),
+        let failure = match once(step, member).await {
+            Ok(Some(receipt)) => return Ok(Held::Now(receipt.request)),
+            Ok(None) => {
+                let patience = step.step.patience().as_secs();
+                let message = format!("AWS took the change, and it still does not show after {patience} s");
+                Failure::own(
+                    "read back",
+                    step.step.describe(),
+                    member.account.as_str(),
+                    "NotHolding",
+                    message,
+                )
+            }
+            Err(failure) if failure.passes() => failure,
+            Err(failure) => return given_up(step, member, failure).await,
         };
-        if step.step.holds(&step.step.read(member).await?) {
-            return Ok(Held::Now(request));
-        }
         if tokio::time::Instant::now() + pause > ends {
-            let patience = step.step.patience().as_secs();
-            let message = format!("AWS took the change, and it still does not show after {patience} s");
-            return Err(Failure::own(
-                "read back",
-                step.step.describe(),
-                member.account.as_str(),
-                "NotHolding",
-                message,
-            ));
+            return given_up(step, member, failure).await;
         }
         tokio::time::sleep(pause).await;
-        if step.step.holds(&step.step.read(member).await?) {
-            return Ok(Held::Now(request));
+        if matches!(step.step.read(member).await, Ok(now) if step.step.holds(&now)) {
+            return Ok(Held::Now(None));
         }
         pause *= 2;
+    }
+}
+
+/// Applies a step and reads it back; `None`: it does not show.
+async fn once(step: &RecordedStep, member: &Member) -> Result<Option<Receipt>, Failure> {
+    let receipt = match step.step.apply(member, &step.before).await {
+        Ok(receipt) => receipt,
+        // Somebody made the same in the same moment: what counts is what is read now.
+        Err(failure) if failure.reason == Reason::Duplicate => Receipt::default(),
+        Err(failure) => return Err(failure),
+    };
+    Ok(step.step.holds(&step.step.read(member).await?).then_some(receipt))
+}
+
+/// The step can't be made: nothing may stay more open than it was before containment.
+async fn given_up(step: &RecordedStep, member: &Member, mut failure: Failure) -> Result<Held, Failure> {
+    if let Some(what) = step.step.give_up(member, &step.before).await {
+        failure.message = format!(
+            "{}{}{what}",
+            failure.message,
+            if failure.message.is_empty() { "" } else { "; " }
+        );
+    }
+    Err(failure)
+}
+
+/// Looks at everything again, some seconds after the last change: IAM's changes take seconds to hold everywhere, and until then a
+/// watched identity can undo them. Says what had to be made again.
+pub(crate) async fn confirm(work: &mut Work<'_>, member: &Member, tally: &mut Tally) {
+    if tally.made == 0 {
+        return;
+    }
+    tokio::time::sleep(work.deps.settings.confirm).await;
+    let holds = |step: &RecordedStep| {
+        matches!(step.state, StepState::Applied | StepState::Unchanged)
+            && step.step.reverses()
+            && step.step.pause().is_none()
+    };
+    let steps = work.record.steps.iter_mut().filter(|step| holds(step));
+    let holding = iter(steps).map(|step| async {
+        let outcome = hold(step, member, false).await;
+        (step, outcome)
+    });
+    let outcomes: Vec<_> = holding.buffer_unordered(AT_ONCE).collect().await;
+    for (step, outcome) in outcomes {
+        took(step, outcome, tally);
     }
 }

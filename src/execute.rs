@@ -6,7 +6,7 @@ use futures_util::future::join_all;
 use serde_json::Value;
 
 use crate::admit::{Admission, admit};
-use crate::apply::{Recorded, Tally, apply, fail};
+use crate::apply::{Recorded, Tally, apply, confirm, fail};
 use crate::aws::{Failure, Member, Reason};
 use crate::entities::{self, Facts};
 use crate::guard;
@@ -18,7 +18,7 @@ use crate::plan::{Plan, Planned};
 use crate::record::{ATTEMPTS, Record, RecordedStep, Status, StepState};
 use crate::request::Request;
 use crate::steps::Step;
-use crate::work::{Stop, Unsaved, Work};
+use crate::work::{Stop, Tries, Unsaved, Work};
 
 /// How long a copy of a message waits for the one that is being worked on.
 const WAIT_AT_MOST: Duration = Duration::from_secs(60);
@@ -88,46 +88,64 @@ fn made(request: &Request, facts: &Facts, deps: &Deps, record: Option<&Record>) 
 pub(crate) async fn contain(deps: &Deps, request: &Request) -> Outcome {
     let holder = deps.new_holder();
     let patience = tokio::time::Instant::now() + WAIT_AT_MOST;
-    let Look { loaded, survey } = loop {
+    loop {
         let look = look(deps, request).await;
         let stored = look.loaded.as_ref().ok().and_then(Option::as_ref);
         match admit(stored, request, &holder, Moment::now()) {
             Admission::Duplicate => return Outcome::Silent,
             Admission::Stale => return deps.refuse(request, STALE).await,
             Admission::Held if wait_for_holder(deps, request, &holder, patience).await => {}
-            Admission::Held => {
-                let same = stored.is_some_and(|stored| stored.record.seen(&request.message.id).is_some());
-                return if same {
-                    Outcome::Silent
-                } else {
-                    Outcome::Retry("another request for this entity is being carried out".to_owned())
-                };
-            }
-            Admission::Begin | Admission::Resume => break look,
+            Admission::Held => return busy(stored, request),
+            Admission::Begin | Admission::Resume => match take_up(deps, request, &holder, look).await {
+                Ok(outcome) => return outcome,
+                Err(Stop::Asked) => return Outcome::Silent,
+                Err(Stop::Journal(error)) => return Outcome::Retry(error.to_string()),
+                // Somebody else was faster: what is there now is judged again.
+                Err(Stop::Lost) if tokio::time::Instant::now() < patience => {}
+                Err(Stop::Lost) => return Outcome::Retry(BUSY.to_owned()),
+            },
         }
-    };
+    }
+}
+
+/// Why a request can't be carried out now.
+pub(crate) const BUSY: &str = "another request for this entity is being carried out";
+
+/// The holder lives, and waiting has an end. A copy of its own message is silent; any other request is tried again.
+pub(crate) fn busy(stored: Option<&Stored>, request: &Request) -> Outcome {
+    let same = stored.is_some_and(|stored| stored.record.seen(&request.message.id).is_some());
+    if same {
+        Outcome::Silent
+    } else {
+        Outcome::Retry(BUSY.to_owned())
+    }
+}
+
+/// Takes the record up as it was loaded, and carries the request out.
+async fn take_up(deps: &Deps, request: &Request, holder: &str, look: Look) -> Result<Outcome, Stop> {
+    let Look { loaded, survey } = look;
     let stored = loaded.as_ref().ok().and_then(Option::as_ref);
     let mut record = match stored {
         Some(stored) => stored.record.clone(),
         None => Record::begin(request, Moment::now()),
     };
-    let was_contained = record.status == Status::Contained;
+    let tally = Tally {
+        was_contained: record.status == Status::Contained,
+        was_releasing: record.status == Status::Releasing,
+        ..Tally::default()
+    };
     if !record.is_open() && stored.is_some() {
         record.begin_again(request, Moment::now());
     }
     record.seen_mut(request).attempts += 1;
-    let mut work = Work::new(deps, request, record, holder.clone(), stored);
+    let mut work = Work::new(deps, request, record, holder.to_owned(), stored);
     work.unjournalled = loaded.as_ref().err().cloned();
     let (member, facts) = match survey {
         Ok(found) => found,
         Err(failure) => return not_surveyed(work, failure).await,
     };
-    let tally = Tally {
-        was_contained,
-        ..Tally::default()
-    };
     let key = work.record.key.clone();
-    Work::leased(deps, &key, &holder, carry_out(work, &member, &facts, tally)).await
+    Work::leased(deps, &key, holder, carry_out(work, &member, &facts, tally)).await
 }
 
 /// Waits until nobody else works on the record of this entity; says whether that came to be.
@@ -148,98 +166,96 @@ pub(crate) async fn wait_for_holder(deps: &Deps, request: &Request, holder: &str
 pub(crate) const STALE: &str =
     "a newer request was decided for this entity, so this one is stale: publish a new message if it is still meant";
 
-async fn not_surveyed(mut work: Work<'_>, failure: Failure) -> Outcome {
+async fn not_surveyed(mut work: Work<'_>, failure: Failure) -> Result<Outcome, Stop> {
     let request = work.request;
     let attempts = work.record.seen_mut(request).attempts;
-    let last = attempts >= ATTEMPTS;
-    if failure.passes() && !last {
-        return match work.close().await {
-            Ok(()) | Err(Stop::Asked | Stop::Lost | Stop::NoTime | Stop::Journal(_)) => {
-                Outcome::Retry(failure.to_string())
-            }
-        };
+    if failure.passes() && attempts < ATTEMPTS && work.unjournalled.is_none() {
+        work.close().await?;
+        return Ok(Outcome::Retry(failure.to_string()));
     }
-    if work.record.steps.is_empty() {
+    let entity = &request.entity;
+    let stands = !work.record.steps.is_empty();
+    if !stands {
         work.record.status = Status::Failed;
     }
     let summary = match failure.reason {
-        Reason::Absent => format!(
-            "The {} does not exist in account {}: nothing was changed ({failure})",
-            request.entity, request.entity.account
+        _ if stands => format!(
+            "The {entity} could not be looked at now: {failure}. Its containment of {} was not touched by this request",
+            work.record.opened.for_people()
         ),
-        _ => format!("The {} was NOT contained: {failure}", request.entity),
+        Reason::Absent => {
+            format!(
+                "The {entity} does not exist in account {}: nothing was changed ({failure})",
+                entity.account
+            )
+        }
+        _ => format!("The {entity} was NOT contained: {failure}"),
     };
     let next = vec!["Check the ARN, mend what is named above, and publish the message again".to_owned()];
     let report = Report {
         next,
         ..Report::about(Stage::Failed, request, summary)
     };
-    finish(&mut work, &report).await;
-    if failure.passes() {
+    finish(&mut work, &report).await?;
+    Ok(if failure.passes() {
         Outcome::Retry(failure.to_string())
     } else {
         Outcome::Ended(Stage::Failed)
-    }
+    })
 }
 
-async fn carry_out(mut work: Work<'_>, member: &Member, facts: &Facts, mut tally: Tally) -> Outcome {
+async fn carry_out(mut work: Work<'_>, member: &Member, facts: &Facts, mut tally: Tally) -> Result<Outcome, Stop> {
     let (deps, request) = (work.deps, work.request);
     let known = work.record.is_open().then_some(&work.record);
     let plan = match made(request, facts, deps, known) {
         Ok(plan) => plan,
-        Err(refusal) => return deps.refuse(request, &refusal.0).await,
+        Err(refusal) => return Ok(deps.refuse(request, &refusal.0).await),
     };
     let namesake = work.record.unique_id.is_some() && work.record.unique_id != plan.unique_id;
     if namesake {
-        work.record.happened(
-            Moment::now(),
-            "the entity was made anew under the same name: a new containment begins",
-        );
+        let what = "the entity was made anew under the same name: a new containment begins";
+        work.record.happened(Moment::now(), what);
         let attempts = work.record.seen_mut(request).attempts;
         work.record.begin_again(request, Moment::now());
         work.record.seen_mut(request).attempts = attempts;
     }
-    let mut started = false;
-    let mut next_plan = Some(plan);
-    for _ in 0..4 {
-        let Some(plan) = next_plan.take() else { break };
-        let recorded = match record_plan(&mut work, plan, member, &mut tally).await {
-            Ok(recorded) => recorded,
-            Err(stop) => return stopped(stop),
-        };
-        // The first notice goes out beside the work, never before it.
-        let report = (!started)
-            .then(|| Report::started(request, &work.record))
-            .filter(|_| not_yet_said(&work, Stage::Started));
-        let said = async {
-            match &report {
-                Some(report) => deps.publisher.publish(report).await,
-                None => false,
-            }
-        };
-        let (sent, applied) = tokio::join!(said, apply(&recorded, &mut work, member, &mut tally, started));
-        if sent {
-            work.record.seen_mut(request).notices.push(Stage::Started);
+    let recorded = record_plan(&mut work, plan, member, &mut tally).await?;
+    // The first notice goes out beside the work, never before it.
+    let report = not_yet_said(&work, Stage::Started).then(|| Report::started(request, &work.record));
+    let said = async {
+        match &report {
+            Some(report) => deps.publisher.publish(report).await,
+            None => false,
         }
-        started = true;
-        if let Err(stop) = applied {
-            return stopped(stop);
-        }
-        next_plan = fall_back(&mut work, facts);
+    };
+    let (sent, applied) = tokio::join!(
+        said,
+        apply_with_fall_backs(recorded, &mut work, member, facts, &mut tally)
+    );
+    if sent {
+        work.record.seen_mut(request).notices.push(Stage::Started);
     }
+    applied?;
+    confirm(&mut work, member, &mut tally).await;
     end(work, &tally).await
 }
 
-/// Lambda delivers the event again, with a whole invocation's time.
-const NO_TIME: &str =
-    "too little time is left to open an instance for the settle and to close it again: nothing was opened yet";
-
-fn stopped(stop: Stop) -> Outcome {
-    match stop {
-        Stop::Asked | Stop::Lost => Outcome::Silent,
-        Stop::NoTime => Outcome::Retry(NO_TIME.to_owned()),
-        Stop::Journal(error) => Outcome::Retry(error.to_string()),
+/// Applies what is recorded; where steps can't be made, records and applies those that do their work.
+async fn apply_with_fall_backs(
+    mut recorded: Recorded,
+    work: &mut Work<'_>,
+    member: &Member,
+    facts: &Facts,
+    tally: &mut Tally,
+) -> Result<(), Stop> {
+    apply(&recorded, work, member, tally, false).await?;
+    // AWSDenyAll, the inline policy, the boundary: two fall-backs at the most.
+    for _ in 0..2 {
+        let Some(plan) = fall_back(work, facts) else { break };
+        recorded = record_plan(work, plan, member, tally).await?;
+        apply(&recorded, work, member, tally, true).await?;
     }
+    Ok(())
 }
 
 fn not_yet_said(work: &Work<'_>, stage: Stage) -> bool {
@@ -266,6 +282,11 @@ async fn record_plan(work: &mut Work<'_>, plan: Plan, member: &Member, tally: &m
             tally.passing.push(reason);
         }
     }
+    let mut changes = if std::mem::take(&mut tally.was_releasing) {
+        held_again(&mut work.record)
+    } else {
+        vec![]
+    };
     let record = &mut work.record;
     (record.entity, record.unique_id, record.status) = (entity, unique_id, Status::Containing);
     (record.affected, record.residue, record.remarks) = (affected, residue, remarks);
@@ -280,7 +301,6 @@ async fn record_plan(work: &mut Work<'_>, plan: Plan, member: &Member, tally: &m
         }
     }))
     .await;
-    let mut changes = Vec::new();
     for (planned, before) in fresh.into_iter().zip(befores) {
         let key = planned.step.key();
         let reverses = planned.step.reverses();
@@ -305,14 +325,41 @@ async fn record_plan(work: &mut Work<'_>, plan: Plan, member: &Member, tally: &m
             None => record.steps.push(step),
         }
     }
-    for _ in 0..5 {
-        match work.save(&changes).await {
-            Ok(()) => return Ok(Recorded::by_the_journal()),
+    let tries = Tries::begin();
+    loop {
+        match Recorded::write(work, &changes).await {
+            Ok(recorded) => return Ok(recorded),
             Err(Unsaved::Stop(stop)) => return Err(stop),
-            Err(Unsaved::Changed) => changes = join_others(work, changes).await.map_err(Stop::Journal)?,
+            Err(Unsaved::Changed) => match join_others(work, &changes).await {
+                Ok(joined) => changes = joined,
+                Err(error) => match work.go_on_without(error) {
+                    Ok(()) => {}
+                    Err(Unsaved::Stop(stop)) => return Err(stop),
+                    Err(Unsaved::Changed) => {}
+                },
+            },
+        }
+        if !tries.next().await {
+            return Err(Stop::Lost);
         }
     }
-    Err(Stop::Lost)
+}
+
+/// A release was under way, and may have taken this containment out of the holders of its changes: it holds them again.
+fn held_again(record: &mut Record) -> Vec<ChangeWrite> {
+    let holder = holder_of(record);
+    let mut changes = Vec::new();
+    for step in record.steps.iter_mut().filter(|step| step.waits_for_undo()) {
+        if step.state != StepState::Left {
+            step.becomes(StepState::Planned, None, Moment::now());
+        }
+        changes.push(ChangeWrite::First {
+            key: step.step.key(),
+            before: step.before.clone(),
+            holder: holder.clone(),
+        });
+    }
+    changes
 }
 
 /// Whether a step is to be recorded anew: the record lacks it, or a release has put it back or let go of it.
@@ -331,12 +378,12 @@ fn is_fresh(record: &Record, step: &Step) -> bool {
 }
 
 /// Other containments hold some of these changes: theirs is the first state before, and this one joins them.
-async fn join_others(work: &mut Work<'_>, changes: Vec<ChangeWrite>) -> Result<Vec<ChangeWrite>, JournalError> {
+async fn join_others(work: &mut Work<'_>, changes: &[ChangeWrite]) -> Result<Vec<ChangeWrite>, JournalError> {
     let keys: Vec<String> = changes.iter().map(|change| change.key().to_owned()).collect();
     let present = work.deps.journal.changes(&keys).await?;
     let holder = holder_of(&work.record);
     Ok(changes
-        .into_iter()
+        .iter()
         .map(|change| match present.iter().find(|item| item.key == change.key()) {
             Some(seen) => {
                 if let Some(step) = work.record.steps.iter_mut().find(|step| step.step.key() == seen.key) {
@@ -353,7 +400,7 @@ async fn join_others(work: &mut Work<'_>, changes: Vec<ChangeWrite>) -> Result<V
                     before: step.before.clone(),
                     holder: holder.clone(),
                 },
-                None => change,
+                None => change.clone(),
             },
         })
         .collect())
@@ -377,7 +424,12 @@ fn fall_back(work: &mut Work<'_>, facts: &Facts) -> Option<Plan> {
     }
     let replaced = |step: &RecordedStep| {
         let still_planned = plan.steps.iter().any(|planned| planned.step.key() == step.step.key());
-        step.state == StepState::Failed && step.is_impossible() && !still_planned
+        let instead = plan.steps.iter().any(|planned| {
+            planned.step.denies()
+                && planned.step.target() == step.step.target()
+                && planned.step.key() != step.step.key()
+        });
+        step.is_impossible() && step.step.denies() && instead && !still_planned
     };
     for step in work.record.steps.iter_mut().filter(|step| replaced(step)) {
         step.state = StepState::Replaced;
@@ -386,7 +438,7 @@ fn fall_back(work: &mut Work<'_>, facts: &Facts) -> Option<Plan> {
 }
 
 /// Says how it ended, and closes the record.
-async fn end(mut work: Work<'_>, tally: &Tally) -> Outcome {
+async fn end(mut work: Work<'_>, tally: &Tally) -> Result<Outcome, Stop> {
     let request = work.request;
     let attempts = work.record.seen(&request.message.id).map_or(0, |seen| seen.attempts);
     let amounts = work.record.amounts_to();
@@ -394,11 +446,10 @@ async fn end(mut work: Work<'_>, tally: &Tally) -> Outcome {
     let retry = (!tally.passing.is_empty()).then(|| tally.passing.join("; "));
     if let Some(reason) = &retry
         && attempts < ATTEMPTS
+        && work.unjournalled.is_none()
     {
-        if let Err(stop) = work.close().await {
-            tracing::warn!(entity = %work.record.entity, "the record was not closed: {stop:?}");
-        }
-        return Outcome::Retry(reason.clone());
+        work.close().await?;
+        return Ok(Outcome::Retry(reason.clone()));
     }
     let entity = &request.entity;
     let (stage, summary, next) = match amounts {
@@ -431,38 +482,31 @@ async fn end(mut work: Work<'_>, tally: &Tally) -> Outcome {
             vec!["Look for what the intruder left behind, then release with the command below".to_owned()],
         ),
     };
-    let mut report = Report::contained(stage, request, &work.record, summary, next);
-    report.journalled = work.unjournalled.is_none();
-    finish(&mut work, &report).await;
-    match retry {
+    let report = Report::contained(stage, request, &work.record, summary, next);
+    finish(&mut work, &report).await?;
+    Ok(match retry {
         Some(reason) => Outcome::Retry(reason),
         None => Outcome::Ended(stage),
-    }
+    })
 }
 
 /// Sends the final notice and closes the record with it.
-pub(crate) async fn finish(work: &mut Work<'_>, report: &Report) {
+pub(crate) async fn finish(work: &mut Work<'_>, report: &Report) -> Result<(), Stop> {
     let request = work.request;
-    let stage = report.stage;
+    work.catch_up().await?;
     let mut report = report.clone();
     report.journalled = work.unjournalled.is_none();
     let sent = work.deps.publisher.publish(&report).await;
     let seen = work.record.seen_mut(request);
-    seen.ended = Some(stage);
+    seen.ended = Some(report.stage);
     if sent {
-        seen.notices.push(stage);
+        seen.notices.push(report.stage);
     }
     work.record
-        .happened(Moment::now(), format!("{}: {stage}", request.action));
+        .happened(Moment::now(), format!("{}: {}", request.action, report.stage));
+    // The notice is out: what still goes wrong here is for the log, and the next message for this entity.
     if let Err(stop) = work.close().await {
         tracing::warn!(entity = %work.record.entity, "the record was not closed: {stop:?}");
     }
-    if let Some(error) = &work.unjournalled {
-        let record = serde_json::to_string(&work.record).unwrap_or_default();
-        tracing::error!(
-            unjournalled = true,
-            record,
-            "keep this line and import it with `lockdown journal import`: {error}"
-        );
-    }
+    Ok(())
 }

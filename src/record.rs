@@ -124,6 +124,9 @@ pub struct RecordedStep {
     /// AWS's error code, where one is the reason.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub code: Option<String>,
+    /// Whether a retry can help what failed.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub passing: bool,
     /// When its state was last changed.
     pub at: Moment,
     /// When the pause ends, for a step that is one.
@@ -340,6 +343,7 @@ impl RecordedStep {
             state: StepState::Planned,
             detail: None,
             code: None,
+            passing: false,
             at,
             until: None,
             aws_request: None,
@@ -363,16 +367,14 @@ impl RecordedStep {
             }
     }
 
-    /// Whether AWS said that the step can't be made here: a quota is full, or the member role may not.
+    /// Whether the step can't be made here, whatever the reason: another one may do its work.
     pub fn is_impossible(&self) -> bool {
-        self.code
-            .as_deref()
-            .is_some_and(|code| matches!(code, "LimitExceeded" | "AccessDenied"))
+        self.state == StepState::Failed && self.code.is_some() && !self.passing
     }
 
     /// Moves on to another state.
     pub fn becomes(&mut self, state: StepState, detail: Option<String>, at: Moment) {
-        (self.state, self.detail, self.code, self.at) = (state, detail, None, at);
+        (self.state, self.detail, self.code, self.passing, self.at) = (state, detail, None, false, at);
     }
 }
 

@@ -1,21 +1,24 @@
 //! Releases one entity: undoes what the record holds, newest first, and leaves what is not ours.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
-use futures_util::future::join_all;
+use futures_util::StreamExt;
+use futures_util::stream::iter;
 
 use crate::admit::{Admission, admit};
+use crate::apply::{AT_ONCE, hold};
 use crate::aws::{Failure, Member, Reason};
-use crate::execute::{STALE, finish, wait_for_holder};
+use crate::entities;
+use crate::execute::{BUSY, STALE, busy, finish, wait_for_holder};
 use crate::handler::{Deps, Outcome};
-use crate::journal::{ChangeItem, ChangeWrite, JournalError, LEASE_SECONDS, holder_of};
+use crate::journal::{ChangeWrite, JournalError, LEASE_SECONDS, Stored, holder_of};
 use crate::moment::Moment;
 use crate::notice::{Report, Stage};
 use crate::record::{ATTEMPTS, Record, RecordedStep, Status, StepState};
 use crate::request::Request;
 use crate::steps::Receipt;
-use crate::work::{Stop, Unsaved, Work};
+use crate::work::{Stop, Tries, Unsaved, Work};
 
 /// The first pause before an undone change is read again.
 const FIRST_PAUSE: Duration = Duration::from_millis(200);
@@ -28,98 +31,153 @@ pub(crate) async fn release(deps: &Deps, request: &Request) -> Outcome {
     let holder = deps.new_holder();
     let patience = tokio::time::Instant::now() + WAIT_AT_MOST;
     let key = request.entity.key();
-    let mut asked = false;
-    let loaded = loop {
+    loop {
         let loaded = match deps.journal.load(&key).await {
             Ok(loaded) => loaded,
             Err(error) => return out_of_reach(&error),
         };
-        match admit(loaded.as_ref(), request, &holder, Moment::now()) {
+        let judged = match admit(loaded.as_ref(), request, &holder, Moment::now()) {
             Admission::Duplicate => return Outcome::Silent,
             Admission::Stale => return deps.refuse(request, STALE).await,
-            Admission::Begin => return nothing_to_release(deps, request, &holder, loaded).await,
-            Admission::Resume => break loaded,
-            Admission::Held => {
-                if !asked && let Err(error) = deps.journal.ask(&key, &request.message.id).await {
-                    return out_of_reach(&error);
-                }
-                asked = true;
-                if !wait_for_holder(deps, request, &holder, patience).await {
-                    return Outcome::Retry("another request for this entity is being carried out".to_owned());
-                }
-            }
+            Admission::Held => wait(deps, request, &holder, loaded.as_ref(), patience).await,
+            Admission::Begin => nothing_to_release(deps, request, &holder, loaded).await,
+            Admission::Resume => take_up(deps, request, &holder, loaded).await,
+        };
+        match judged {
+            Ok(outcome) => return outcome,
+            Err(Stop::Journal(error)) => return out_of_reach(&error),
+            // Somebody else was faster: what is there now is judged again.
+            Err(Stop::Lost | Stop::Asked) if tokio::time::Instant::now() < patience => {}
+            Err(Stop::Lost | Stop::Asked) => return Outcome::Retry(BUSY.to_owned()),
         }
-    };
-    let Some(stored) = loaded else {
-        return nothing_to_release(deps, request, &holder, None).await;
-    };
-    let mut record = stored.record.clone();
-    record.seen_mut(request).attempts += 1;
-    if record.is_open() {
-        record.status = Status::Releasing;
     }
-    let mut work = Work::new(deps, request, record, holder.clone(), Some(&stored));
-    // The lease is taken before anything is read: a containment that was asked to stop must have stopped.
-    match work.save(&[]).await {
-        Ok(()) | Err(Unsaved::Changed) => {}
-        Err(Unsaved::Stop(stop)) => return stopped(stop),
-    }
-    Work::leased(deps, &key, &holder, undo_all(work)).await
 }
 
 fn out_of_reach(error: &JournalError) -> Outcome {
     Outcome::Retry(format!("nothing can be released without the journal: {error}"))
 }
 
-fn stopped(stop: Stop) -> Outcome {
-    match stop {
-        Stop::Asked | Stop::Lost | Stop::NoTime => {
-            Outcome::Retry("another request for this entity is being carried out".to_owned())
-        }
-        Stop::Journal(error) => out_of_reach(&error),
+/// Waits for the holder; a containment is asked to stop, another release is not.
+async fn wait(
+    deps: &Deps,
+    request: &Request,
+    holder: &str,
+    loaded: Option<&Stored>,
+    patience: tokio::time::Instant,
+) -> Result<Outcome, Stop> {
+    let containing = loaded.filter(|stored| stored.record.status != Status::Releasing);
+    if containing.is_some_and(|stored| stored.asked.is_none()) {
+        deps.journal
+            .ask(&request.entity.key(), &request.message.id)
+            .await
+            .map_err(Stop::Journal)?;
+    }
+    match wait_for_holder(deps, request, holder, patience).await {
+        true => Err(Stop::Lost),
+        false => Ok(busy(loaded, request)),
     }
 }
 
-/// The decision is recorded all the same: no late copy of an older request locks anything after it.
+async fn take_up(deps: &Deps, request: &Request, holder: &str, loaded: Option<Stored>) -> Result<Outcome, Stop> {
+    let Some(stored) = loaded else { return Err(Stop::Lost) };
+    let mut record = stored.record.clone();
+    record.seen_mut(request).attempts += 1;
+    if record.is_open() {
+        record.status = Status::Releasing;
+    }
+    let key = record.key.clone();
+    let mut work = Work::new(deps, request, record, holder.to_owned(), Some(&stored));
+    // The lease is taken before anything is read: a containment that was asked to stop must have stopped.
+    save(&mut work, &[]).await?;
+    Work::leased(deps, &key, holder, undo_all(work)).await
+}
+
+async fn save(work: &mut Work<'_>, changes: &[ChangeWrite]) -> Result<(), Stop> {
+    match work.save(changes).await {
+        Ok(()) | Err(Unsaved::Changed) => Ok(()),
+        Err(Unsaved::Stop(stop)) => Err(stop),
+    }
+}
+
+/// The decision is recorded all the same, and before it is said: no late copy of an older request locks anything after it.
 async fn nothing_to_release(
     deps: &Deps,
     request: &Request,
     holder: &str,
-    loaded: Option<crate::journal::Stored>,
-) -> Outcome {
-    let mut record = loaded
-        .as_ref()
-        .map_or_else(|| Record::begin(request, Moment::now()), |stored| stored.record.clone());
+    loaded: Option<Stored>,
+) -> Result<Outcome, Stop> {
+    let begun = || Record::begin(request, Moment::now());
+    let mut record = loaded.as_ref().map_or_else(begun, |stored| stored.record.clone());
     let never = record.messages.is_empty();
-    record.status = if record.status == Status::Containing {
-        Status::Released
-    } else {
-        record.status
-    };
+    if record.status == Status::Containing {
+        record.status = Status::Released;
+    }
     record.seen_mut(request).attempts += 1;
+    let mut work = Work::new(deps, request, record, holder.to_owned(), loaded.as_ref());
+    save(&mut work, &[]).await?;
     let entity = &request.entity;
     let summary = if never {
         format!("The {entity} was never contained by this deployment: nothing was to release")
     } else {
         format!("The {entity} is not contained: nothing was to release")
     };
-    let report = Report::about(Stage::Unchanged, request, summary);
-    let mut work = Work::new(deps, request, record, holder.to_owned(), loaded.as_ref());
-    finish(&mut work, &report).await;
-    Outcome::Ended(Stage::Unchanged)
+    let mut report = Report::about(Stage::Unchanged, request, summary);
+    for (what, holders) in held_by_others(deps, request).await {
+        report.residue.push(format!(
+            "{what}: this is held by the containment of {holders}; releasing that undoes it"
+        ));
+    }
+    report.next = vec![
+        "If a notice said UNJOURNALLED when it was contained, import that record (`lockdown journal import`) and release again"
+            .to_owned(),
+    ];
+    finish(&mut work, &report).await?;
+    Ok(Outcome::Ended(Stage::Unchanged))
 }
 
-/// What became of one step.
+/// The changes that containing this entity would make and that other containments hold, as far as can be seen.
+async fn held_by_others(deps: &Deps, request: &Request) -> Vec<(String, String)> {
+    let entity = &request.entity;
+    let Ok(member) = deps
+        .accounts
+        .member(entity.partition, &entity.account, &entity.home())
+        .await
+    else {
+        return vec![];
+    };
+    let Ok(facts) = entities::survey(entity, &member, &deps.settings).await else {
+        return vec![];
+    };
+    let Ok(plan) = entities::plan(entity, &facts, &deps.settings, None) else {
+        return vec![];
+    };
+    let steps: Vec<_> = plan.steps.iter().filter(|planned| planned.step.reverses()).collect();
+    let keys: Vec<String> = steps.iter().map(|planned| planned.step.key()).collect();
+    let items = deps.journal.changes(&keys).await.unwrap_or_default();
+    let held = items.iter().filter(|item| !item.holders.is_empty());
+    held.filter_map(|item| {
+        let planned = steps.iter().find(|planned| planned.step.key() == item.key)?;
+        Some((
+            planned.step.describe(),
+            item.holders.iter().cloned().collect::<Vec<_>>().join(", "),
+        ))
+    })
+    .collect()
+}
+
+/// What is to become of one step.
 enum Undoing {
-    /// To leave as it is, in this state.
-    Rest(StepState, Option<String>),
+    /// To leave as it is, in this state, with this containment still among its holders.
+    Rest(StepState, String),
     /// To undo, once nobody else holds the change.
     Due,
     /// The state before is there already.
     There,
+    /// The resource is gone, and with it what was to undo.
+    Gone,
 }
 
-async fn undo_all(mut work: Work<'_>) -> Outcome {
+async fn undo_all(mut work: Work<'_>) -> Result<Outcome, Stop> {
     let (deps, request) = (work.deps, work.request);
     let entity = &request.entity;
     let member = match deps
@@ -133,77 +191,57 @@ async fn undo_all(mut work: Work<'_>) -> Outcome {
     let mut passing = Vec::new();
     let phases: BTreeSet<u8> = work.record.steps.iter().map(|step| step.phase).collect();
     for phase in phases.into_iter().rev() {
-        if let Err(stop) = undo_phase(&mut work, &member, phase, &mut passing).await {
-            return stopped(stop);
-        }
+        undo_phase(&mut work, &member, phase, &mut passing).await?;
     }
     end(work, passing).await
 }
 
+/// Undoes the steps of one phase: looks, takes this containment out of the holders, undoes what nobody holds any more, makes sure
+/// of what others hold, and forgets what was undone. A crash anywhere in between leaves what the next delivery finds again.
 async fn undo_phase(work: &mut Work<'_>, member: &Member, phase: u8, passing: &mut Vec<Failure>) -> Result<(), Stop> {
     let request = work.request;
-    let due: Vec<usize> = (0..)
-        .zip(&work.record.steps)
-        .filter(|(_, step)| step.phase == phase && step.waits_for_undo())
-        .map(|(at, _)| at)
-        .collect();
-    let steps = due.iter().filter_map(|at| work.record.steps.get(*at));
-    let looks = join_all(steps.map(|step| look(step, member, request))).await;
-    let mut undo = Vec::new();
-    for (at, look) in due.into_iter().zip(looks) {
-        let Some(step) = work.record.steps.get_mut(at) else {
-            continue;
-        };
-        match look {
-            Ok(Undoing::Rest(state, detail)) => step.becomes(state, detail, Moment::now()),
-            Ok(Undoing::Due) => undo.push((at, true)),
-            Ok(Undoing::There) => undo.push((at, false)),
+    let due = |step: &&mut RecordedStep| step.phase == phase && step.waits_for_undo();
+    let looking = iter(work.record.steps.iter_mut().filter(due)).map(|step| async {
+        let looked = look(step, member, request).await;
+        (step, looked)
+    });
+    let looked: Vec<_> = looking.buffer_unordered(AT_ONCE).collect().await;
+    let mut undo = BTreeMap::new();
+    for (step, looked) in looked {
+        match looked {
+            Ok(Undoing::Rest(state, detail)) => step.becomes(state, Some(detail), Moment::now()),
+            Ok(way @ (Undoing::Due | Undoing::There | Undoing::Gone)) => {
+                undo.insert(step.step.key(), way);
+            }
             Err(failure) => fail(step, failure, passing),
         }
     }
-    let keys: Vec<String> = undo
-        .iter()
-        .filter_map(|(at, _)| work.record.steps.get(*at))
-        .map(|step| step.step.key())
-        .collect();
-    let kept = leave(work, &keys).await?;
-    undo.retain(|(at, _)| {
-        work.record
-            .steps
-            .get(*at)
-            .is_some_and(|step| !kept.contains(&step.step.key()))
-    });
-    let steps = undo
-        .iter()
-        .filter_map(|(at, due)| work.record.steps.get(*at).map(|step| (step, *due)));
-    let outcomes = join_all(steps.map(|(step, due)| async move {
-        if due {
-            put_back(step, member).await
-        } else {
-            Ok(Receipt::default())
-        }
-    }))
-    .await;
-    let mut forget = Vec::new();
-    for ((at, due), outcome) in undo.into_iter().zip(outcomes) {
-        let Some(step) = work.record.steps.get_mut(at) else {
-            continue;
+    let kept = leave(work, &undo).await?;
+    let ours = |step: &&mut RecordedStep| undo.contains_key(&step.step.key());
+    let undoing = iter(work.record.steps.iter_mut().filter(ours)).map(|step| async {
+        let outcome = match (kept.get(&step.step.key()), undo.get(&step.step.key())) {
+            (_, Some(Undoing::Gone) | None) => Ok((StepState::Gone, Receipt::default())),
+            (Some(holders), Some(_)) => keep(step, member, holders).await,
+            (None, Some(Undoing::Due)) => put_back(step, member).await,
+            (None, Some(Undoing::There | Undoing::Rest(..))) => Ok((StepState::Untouched, Receipt::default())),
         };
+        (step, outcome)
+    });
+    let outcomes: Vec<_> = undoing.buffer_unordered(AT_ONCE).collect().await;
+    let mut forget = Vec::new();
+    for (step, outcome) in outcomes {
         match outcome {
-            Ok(receipt) => {
-                let state = if due { StepState::Undone } else { StepState::Untouched };
+            Ok((state, receipt)) => {
                 step.becomes(state, receipt.note, Moment::now());
                 step.aws_request = receipt.request;
-                forget.push(step.step.key());
-            }
-            Err(failure) if failure.reason == Reason::Absent => {
-                step.becomes(StepState::Gone, None, Moment::now());
-                forget.push(step.step.key());
+                if !kept.contains_key(&step.step.key()) {
+                    forget.push(step.step.key());
+                }
             }
             Err(failure) => fail(step, failure, passing),
         }
     }
-    forget_changes(work, member, forget).await
+    forget_changes(work, member, forget, passing).await
 }
 
 /// Looks at what is there now, and decides.
@@ -213,14 +251,14 @@ async fn look(step: &RecordedStep, member: &Member, request: &Request) -> Result
     }
     if step.step.on_request() && !request.reactivate_keys {
         let how = "left inactive: release with ReactivateKeys `true` (lockdown publish --reactivate-keys) makes it active again";
-        return Ok(Undoing::Rest(StepState::Left, Some(how.to_owned())));
+        return Ok(Undoing::Rest(StepState::Left, how.to_owned()));
     }
     let (exists, now) = tokio::join!(step.step.exists(member), step.step.read(member));
     if !exists? {
-        return Ok(Undoing::Rest(StepState::Gone, None));
+        return Ok(Undoing::Gone);
     }
     let now = match now {
-        Err(failure) if failure.reason == Reason::Absent => return Ok(Undoing::Rest(StepState::Gone, None)),
+        Err(failure) if failure.reason == Reason::Absent => return Ok(Undoing::Gone),
         now => now?,
     };
     if now == step.before {
@@ -233,94 +271,112 @@ async fn look(step: &RecordedStep, member: &Member, request: &Request) -> Result
         "left as it is: somebody else has changed it since ({now}, where containment had found {}). Release with Force `true` to overwrite it",
         step.before
     );
-    Ok(Undoing::Rest(StepState::Left, Some(detail)))
+    Ok(Undoing::Rest(StepState::Left, detail))
 }
 
-/// Takes this containment out of the holders of these changes; says which are still held by others, and notes them as kept.
-async fn leave(work: &mut Work<'_>, keys: &[String]) -> Result<BTreeSet<String>, Stop> {
-    for _ in 0..5 {
-        let items = if keys.is_empty() {
-            vec![]
-        } else {
-            work.deps.journal.changes(keys).await.map_err(Stop::Journal)?
+/// Takes this containment out of the holders of these changes, and says who else holds which.
+async fn leave(work: &mut Work<'_>, undo: &BTreeMap<String, Undoing>) -> Result<BTreeMap<String, String>, Stop> {
+    let keys: Vec<String> = undo.keys().cloned().collect();
+    let holder = holder_of(&work.record);
+    let tries = Tries::begin();
+    loop {
+        let items = match keys.is_empty() {
+            true => vec![],
+            false => work.deps.journal.changes(&keys).await.map_err(Stop::Journal)?,
         };
-        let holder = holder_of(&work.record);
-        let others = |item: &ChangeItem| {
-            item.holders
+        let others = items.iter().filter_map(|item| {
+            let others: Vec<&str> = item
+                .holders
                 .iter()
                 .filter(|other| **other != holder)
-                .cloned()
-                .collect::<Vec<_>>()
-        };
-        let kept: BTreeSet<String> = items
-            .iter()
-            .filter(|item| !others(item).is_empty())
-            .map(|item| item.key.clone())
-            .collect();
-        let before = work.record.clone();
-        for item in items.iter().filter(|item| kept.contains(&item.key)) {
-            if let Some(step) = work.record.steps.iter_mut().find(|step| step.step.key() == item.key) {
-                let why = format!(
-                    "stays: it is also held by the containment of {}; its release undoes it",
-                    others(item).join(", ")
-                );
-                step.becomes(StepState::Kept, Some(why), Moment::now());
-            }
-        }
-        let mine = items.into_iter().filter(|item| item.holders.contains(&holder));
+                .map(String::as_str)
+                .collect();
+            (!others.is_empty()).then(|| (item.key.clone(), others.join(", ")))
+        });
+        let kept: BTreeMap<String, String> = others.collect();
+        let mine = items.iter().filter(|item| item.holders.contains(&holder));
         let leaves: Vec<ChangeWrite> = mine
             .map(|seen| ChangeWrite::Leave {
-                seen,
+                seen: seen.clone(),
                 holder: holder.clone(),
             })
             .collect();
         match work.save(&leaves).await {
             Ok(()) => return Ok(kept),
             Err(Unsaved::Stop(stop)) => return Err(stop),
-            Err(Unsaved::Changed) => work.record.steps = before.steps,
+            Err(Unsaved::Changed) if tries.next().await => {}
+            Err(Unsaved::Changed) => return Err(Stop::Lost),
         }
     }
-    Err(Stop::Lost)
+}
+
+/// What others hold stays, and is made sure of: an earlier delivery of this release may have undone it.
+async fn keep(step: &RecordedStep, member: &Member, holders: &str) -> Result<(StepState, Receipt), Failure> {
+    hold(step, member, false).await?;
+    let note = format!("stays: it is also held by the containment of {holders}; its release undoes it");
+    Ok((
+        StepState::Kept,
+        Receipt {
+            request: None,
+            note: Some(note),
+        },
+    ))
 }
 
 /// Undoes one step and reads it back until the state before is there.
-async fn put_back(step: &RecordedStep, member: &Member) -> Result<Receipt, Failure> {
+async fn put_back(step: &RecordedStep, member: &Member) -> Result<(StepState, Receipt), Failure> {
     let ends = tokio::time::Instant::now() + step.step.patience();
     let mut pause = FIRST_PAUSE;
     loop {
-        let receipt = step.step.undo(member, &step.before).await?;
-        if receipt.note.is_some() {
-            return Ok(receipt);
-        }
-        let now = step.step.read(member).await?;
-        if now == step.before {
-            return Ok(receipt);
-        }
+        let failure = match undone(step, member).await {
+            Ok(Some(receipt)) => return Ok((StepState::Undone, receipt)),
+            Ok(None) => {
+                let message = format!(
+                    "AWS took the change, and it does not show after {} s",
+                    step.step.patience().as_secs()
+                );
+                let what = step.step.describe_undo(&step.before);
+                Failure::own("read back", what, member.account.as_str(), "NotHolding", message)
+            }
+            // Either the resource is gone, or something that it is to get back: only the first is an end.
+            Err(failure) if failure.reason == Reason::Absent => {
+                return match step.step.exists(member).await? {
+                    true => Err(failure),
+                    false => Ok((StepState::Gone, Receipt::default())),
+                };
+            }
+            Err(failure) if failure.passes() => failure,
+            Err(failure) => return Err(failure),
+        };
         if tokio::time::Instant::now() + pause > ends {
-            let message = format!(
-                "AWS took the change, and after {} s it is still {now}",
-                step.step.patience().as_secs()
-            );
-            let what = step.step.describe_undo(&step.before);
-            return Err(Failure::own(
-                "read back",
-                what,
-                member.account.as_str(),
-                "NotHolding",
-                message,
-            ));
+            return Err(failure);
         }
         tokio::time::sleep(pause).await;
-        if step.step.read(member).await? == step.before {
-            return Ok(receipt);
+        if matches!(step.step.read(member).await, Ok(now) if now == step.before) {
+            return Ok((StepState::Undone, Receipt::default()));
         }
         pause *= 2;
     }
 }
 
+/// Undoes a step and reads it back; `None`: it does not show.
+async fn undone(step: &RecordedStep, member: &Member) -> Result<Option<Receipt>, Failure> {
+    let receipt = step.step.undo(member, &step.before).await?;
+    if receipt.note.is_some() {
+        return Ok(Some(receipt));
+    }
+    Ok((step.step.read(member).await? == step.before).then_some(receipt))
+}
+
 /// Removes the items of undone changes. Where another containment has joined meanwhile, the change is made again for it.
-async fn forget_changes(work: &mut Work<'_>, member: &Member, mut forget: Vec<String>) -> Result<(), Stop> {
-    for _ in 0..5 {
+async fn forget_changes(
+    work: &mut Work<'_>,
+    member: &Member,
+    mut forget: Vec<String>,
+    passing: &mut Vec<Failure>,
+) -> Result<(), Stop> {
+    let tries = Tries::begin();
+    loop {
         let writes: Vec<ChangeWrite> = forget
             .iter()
             .map(|key| ChangeWrite::Forget { key: key.clone() })
@@ -328,37 +384,23 @@ async fn forget_changes(work: &mut Work<'_>, member: &Member, mut forget: Vec<St
         match work.save(&writes).await {
             Ok(()) => return Ok(()),
             Err(Unsaved::Stop(stop)) => return Err(stop),
-            Err(Unsaved::Changed) => {
-                let items = work.deps.journal.changes(&forget).await.map_err(Stop::Journal)?;
-                for item in items.iter().filter(|item| !item.holders.is_empty()) {
-                    forget.retain(|key| *key != item.key);
-                    if let Some(step) = work.record.steps.iter_mut().find(|step| step.step.key() == item.key) {
-                        again(step, member, item).await;
-                    }
-                }
+            Err(Unsaved::Changed) => {}
+        }
+        let items = work.deps.journal.changes(&forget).await.map_err(Stop::Journal)?;
+        for item in items.iter().filter(|item| !item.holders.is_empty()) {
+            forget.retain(|key| *key != item.key);
+            let holders = item.holders.iter().cloned().collect::<Vec<_>>().join(", ");
+            let Some(step) = work.record.steps.iter_mut().find(|step| step.step.key() == item.key) else {
+                continue;
+            };
+            match keep(step, member, &holders).await {
+                Ok((state, receipt)) => step.becomes(state, receipt.note, Moment::now()),
+                Err(failure) => fail(step, failure, passing),
             }
         }
-    }
-    Err(Stop::Lost)
-}
-
-async fn again(step: &mut RecordedStep, member: &Member, item: &ChangeItem) {
-    let holders = item.holders.iter().cloned().collect::<Vec<_>>().join(", ");
-    match step.step.apply(member, &step.before).await {
-        Ok(_) => step.becomes(
-            StepState::Kept,
-            Some(format!(
-                "made again: the containment of {holders} has begun to hold it meanwhile"
-            )),
-            Moment::now(),
-        ),
-        Err(failure) => step.becomes(
-            StepState::Failed,
-            Some(format!(
-                "undone, although the containment of {holders} holds it: {failure}"
-            )),
-            Moment::now(),
-        ),
+        if !tries.next().await {
+            return Err(Stop::Lost);
+        }
     }
 }
 
@@ -370,36 +412,31 @@ fn fail(step: &mut RecordedStep, failure: Failure, passing: &mut Vec<Failure>) {
     );
     step.becomes(StepState::Failed, Some(failure.to_string()), Moment::now());
     step.code = Some(failure.code.clone());
+    step.passing = failure.passes();
     if failure.passes() {
         passing.push(failure);
     }
 }
 
-async fn not_reached(mut work: Work<'_>, failure: Failure) -> Outcome {
+async fn not_reached(mut work: Work<'_>, failure: Failure) -> Result<Outcome, Stop> {
     let request = work.request;
     let attempts = work.record.seen_mut(request).attempts;
     if failure.passes() && attempts < ATTEMPTS {
-        return closed_for_retry(work, failure.to_string()).await;
+        work.close().await?;
+        return Ok(Outcome::Retry(failure.to_string()));
     }
     let summary = format!("The {} was NOT released: {failure}", request.entity);
     let next = vec!["Mend what is named above and publish the release again: the record is kept".to_owned()];
     let report = Report::released(Stage::Failed, request, &work.record, summary, next);
-    finish(&mut work, &report).await;
-    if failure.passes() {
+    finish(&mut work, &report).await?;
+    Ok(if failure.passes() {
         Outcome::Retry(failure.to_string())
     } else {
         Outcome::Ended(Stage::Failed)
-    }
+    })
 }
 
-async fn closed_for_retry(mut work: Work<'_>, reason: String) -> Outcome {
-    if let Err(stop) = work.close().await {
-        tracing::warn!(entity = %work.record.entity, "the record was not closed: {stop:?}");
-    }
-    Outcome::Retry(reason)
-}
-
-async fn end(mut work: Work<'_>, passing: Vec<Failure>) -> Outcome {
+async fn end(mut work: Work<'_>, passing: Vec<Failure>) -> Result<Outcome, Stop> {
     let request = work.request;
     let entity = &request.entity;
     let retry = passing
@@ -409,7 +446,8 @@ async fn end(mut work: Work<'_>, passing: Vec<Failure>) -> Outcome {
     if let Some(reason) = &retry
         && work.record.seen_mut(request).attempts < ATTEMPTS
     {
-        return closed_for_retry(work, reason.clone()).await;
+        work.close().await?;
+        return Ok(Outcome::Retry(reason.clone()));
     }
     let steps = || work.record.steps.iter().filter(|step| step.step.reverses());
     let stuck = steps().any(|step| match step.state {
@@ -458,9 +496,9 @@ async fn end(mut work: Work<'_>, passing: Vec<Failure>) -> Outcome {
         work.record.status = Status::Released;
     }
     let report = Report::released(stage, request, &work.record, summary, next);
-    finish(&mut work, &report).await;
-    match retry {
+    finish(&mut work, &report).await?;
+    Ok(match retry {
         Some(reason) => Outcome::Retry(reason),
         None => Outcome::Ended(stage),
-    }
+    })
 }

@@ -9,6 +9,9 @@ use subtle::ConstantTimeEq;
 use crate::arn::{AccountId, Arn, Partition, Region};
 use crate::guard::matches;
 
+/// IAM's changes were seen to take about 4 s to hold everywhere. Tests shorten it; the template does not.
+const CONFIRM: Duration = Duration::from_secs(5);
+
 /// A shared secret: it can be compared, and never shown.
 #[derive(Clone)]
 pub struct Secret(String);
@@ -65,6 +68,8 @@ pub struct Settings {
     pub journal_table: String,
     /// How long tracked connections get to become untracked; zero leaves the untracking group out.
     pub settle: Duration,
+    /// How long after the last change everything is looked at once more.
+    pub confirm: Duration,
     /// What happens to a user's access keys.
     pub access_keys: AccessKeys,
     /// Patterns of ARNs that are never touched; `*` stands for any characters.
@@ -120,6 +125,9 @@ impl Settings {
             failure_topic: required("FAILURE_TOPIC_ARN")?,
             journal_table: required("JOURNAL_TABLE")?,
             settle: Duration::from_secs(seconds),
+            confirm: optional("CONFIRM_MILLISECONDS")
+                .parse()
+                .map_or(CONFIRM, Duration::from_millis),
             access_keys: match optional("ACCESS_KEYS") {
                 "" | "keep" => AccessKeys::Keep,
                 "deactivate" => AccessKeys::Deactivate,
@@ -183,6 +191,7 @@ pub(crate) mod tests {
             ("FAILURE_TOPIC_ARN", "arn:aws:sns:us-east-1:111111111111:failure"),
             ("JOURNAL_TABLE", "journal"),
             ("SETTLE_SECONDS", "60"),
+            ("CONFIRM_MILLISECONDS", "1"),
             (
                 "PROTECTED_ARNS",
                 "arn:aws:iam::*:role/break-glass-*, arn:aws:iam::222222222222:user/responder",

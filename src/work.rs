@@ -1,24 +1,27 @@
 //! The work on one record under its lease: what containing and releasing have in common.
 
 use std::future::Future;
+use std::time::Duration;
 
 use futures_util::future::{Either, select};
 
 use crate::handler::Deps;
 use crate::journal::{CHANGES_A_WRITE, ChangeWrite, JournalError, LEASE_SECONDS, Lease, RENEW_EVERY, Stored};
 use crate::moment::Moment;
+use crate::notice::Stage;
 use crate::record::Record;
-use crate::request::Request;
+use crate::request::{Action, Request};
+
+/// How long a write is tried that others meet.
+const BUSY_AT_MOST: Duration = Duration::from_secs(20);
 
 /// Why work on a record ends before its time.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) enum Stop {
     /// A release waits: the lease was given up.
     Asked,
-    /// Somebody else works on the record.
+    /// Somebody else works on the record, or has changed it since it was loaded: the request is to be judged again.
     Lost,
-    /// Too little of the invocation's time is left to open anything.
-    NoTime,
     /// The journal failed, and a retry can help.
     Journal(JournalError),
 }
@@ -32,6 +35,23 @@ pub(crate) enum Unsaved {
     Changed,
 }
 
+/// Tries again for a while what others may meet, with a pause that differs from process to process.
+pub(crate) struct Tries(tokio::time::Instant);
+
+impl Tries {
+    pub(crate) fn begin() -> Self {
+        Self(tokio::time::Instant::now() + BUSY_AT_MOST)
+    }
+
+    /// Pauses before the next try; false when it is time to give up.
+    pub(crate) async fn next(&self) -> bool {
+        // 20 to 220 ms: the clock's last digits are as good as dice here.
+        let dice = u64::try_from(Moment::now().millis()).unwrap_or(0) % 7 * 30;
+        tokio::time::sleep(Duration::from_millis(20 + dice)).await;
+        tokio::time::Instant::now() < self.0
+    }
+}
+
 /// One record that this invocation works on.
 pub(crate) struct Work<'a> {
     pub(crate) deps: &'a Deps,
@@ -39,9 +59,10 @@ pub(crate) struct Work<'a> {
     pub(crate) record: Record,
     holder: String,
     expected: Option<u64>,
-    asked: Option<String>,
     /// Why the journal does without this record, if it does.
     pub(crate) unjournalled: Option<JournalError>,
+    /// The changes that the journal does not know of.
+    unwritten: Vec<ChangeWrite>,
 }
 
 impl<'a> Work<'a> {
@@ -53,25 +74,33 @@ impl<'a> Work<'a> {
         holder: String,
         loaded: Option<&Stored>,
     ) -> Self {
-        let asked = None;
+        let expected = loaded.map(|stored| stored.version);
         Self {
             deps,
             request,
             record,
             holder,
-            expected: loaded.map(|stored| stored.version),
-            asked,
+            expected,
             unjournalled: None,
+            unwritten: vec![],
         }
     }
 
     /// Writes the record under a renewed lease.
     pub(crate) async fn save(&mut self, changes: &[ChangeWrite]) -> Result<(), Unsaved> {
+        if self.unjournalled.is_some() {
+            self.log_unjournalled(changes);
+            return Ok(());
+        }
         self.write(changes, true).await
     }
 
     /// Writes the record and gives the lease up.
     pub(crate) async fn close(&mut self) -> Result<(), Stop> {
+        if self.unjournalled.is_some() {
+            self.log_unjournalled(&[]);
+            return Ok(());
+        }
         match self.write(&[], false).await {
             Ok(()) => Ok(()),
             Err(Unsaved::Stop(stop)) => Err(stop),
@@ -80,14 +109,33 @@ impl<'a> Work<'a> {
         }
     }
 
-    async fn write(&mut self, changes: &[ChangeWrite], hold: bool) -> Result<(), Unsaved> {
-        if self.unjournalled.is_some() {
+    /// Tries once more to write down what went on without the journal.
+    pub(crate) async fn catch_up(&mut self) -> Result<(), Stop> {
+        if self.unjournalled.is_none() {
             return Ok(());
         }
+        let changes = self.unwritten.clone();
+        let reason = self.unjournalled.take();
+        let first = changes.get(..CHANGES_A_WRITE.min(changes.len())).unwrap_or_default();
+        match self.write(first, true).await {
+            Ok(()) if self.unjournalled.is_none() && first.len() == changes.len() => Ok(()),
+            Err(Unsaved::Stop(stop)) => Err(stop),
+            Ok(()) | Err(Unsaved::Changed) => {
+                self.unjournalled = reason;
+                Ok(())
+            }
+        }
+    }
+
+    async fn write(&mut self, changes: &[ChangeWrite], hold: bool) -> Result<(), Unsaved> {
         let mut rest = changes;
         loop {
             let (now, later) = rest.split_at(rest.len().min(CHANGES_A_WRITE));
             self.write_once(now, hold).await?;
+            if self.unjournalled.is_some() {
+                self.log_unjournalled(rest);
+                return Ok(());
+            }
             if later.is_empty() {
                 return Ok(());
             }
@@ -96,7 +144,8 @@ impl<'a> Work<'a> {
     }
 
     async fn write_once(&mut self, changes: &[ChangeWrite], hold: bool) -> Result<(), Unsaved> {
-        for _ in 0..3 {
+        let tries = Tries::begin();
+        loop {
             let now = Moment::now();
             self.record.changed = now;
             let stored = Stored {
@@ -106,7 +155,7 @@ impl<'a> Work<'a> {
                     holder: self.holder.clone(),
                     until: now.plus_seconds(LEASE_SECONDS),
                 }),
-                asked: self.asked.clone().filter(|_| hold),
+                asked: None,
             };
             match self.deps.journal.write(&stored, self.expected, changes).await {
                 Ok(()) => {
@@ -114,64 +163,80 @@ impl<'a> Work<'a> {
                     return Ok(());
                 }
                 Err(JournalError::Changed(_)) => return Err(Unsaved::Changed),
-                Err(JournalError::Conflict) => match self.what_happened(&stored).await? {
-                    Happened::OurOwnWrite => return Ok(()),
-                    Happened::NothingYet => tokio::time::sleep(std::time::Duration::from_millis(50)).await,
-                },
+                Err(JournalError::Conflict) => {
+                    if self.what_happened(&stored).await? == Happened::OurOwnWrite {
+                        return Ok(());
+                    }
+                }
+                Err(JournalError::Busy) => {}
                 Err(error @ (JournalError::Unreachable(_) | JournalError::Unreadable { .. })) => {
                     return self.go_on_without(error);
                 }
             }
+            if !tries.next().await {
+                return Err(Unsaved::Stop(Stop::Journal(JournalError::Busy)));
+            }
         }
-        Err(Unsaved::Stop(Stop::Lost))
     }
 
-    /// A write was refused: somebody asks to stop, somebody else holds the record, or an answer to our own write was lost.
+    /// A write was refused: somebody asks to stop, somebody else has the record, or an answer to our own write was lost.
     async fn what_happened(&mut self, attempted: &Stored) -> Result<Happened, Unsaved> {
         let loaded = match self.deps.journal.load(&self.record.key).await {
             Ok(loaded) => loaded,
             Err(error) => return self.go_on_without(error).map(|()| Happened::OurOwnWrite),
         };
         let Some(loaded) = loaded else {
-            return if self.expected.is_none() {
-                Ok(Happened::NothingYet)
-            } else {
-                Err(Unsaved::Stop(Stop::Lost))
-            };
+            return Err(Unsaved::Stop(Stop::Lost));
         };
-        let ours = loaded.lease.as_ref().is_some_and(|lease| lease.holder == self.holder);
         if loaded.version == attempted.version && loaded.record == attempted.record {
             self.expected = Some(loaded.version);
             return Ok(Happened::OurOwnWrite);
         }
+        let ours = loaded.lease.as_ref().is_some_and(|lease| lease.holder == self.holder);
         if !ours {
             return Err(Unsaved::Stop(Stop::Lost));
         }
-        if loaded.asked.is_some() && self.asked.is_none() {
-            // What has been done so far is written down, and the lease given up: the release goes on from there.
-            self.expected = Some(loaded.version);
-            let given_up = Stored {
-                version: loaded.version + 1,
-                lease: None,
-                asked: None,
-                ..attempted.clone()
-            };
-            return match self.deps.journal.write(&given_up, self.expected, &[]).await {
-                Ok(()) => Err(Unsaved::Stop(Stop::Asked)),
-                Err(error) => Err(Unsaved::Stop(Stop::Journal(error))),
-            };
+        // Our lease, another version: the release asked.
+        self.expected = Some(loaded.version);
+        if self.request.action == Action::Release {
+            return Ok(Happened::OnlyAsked);
         }
-        Ok(Happened::NothingYet)
+        // The last state that the journal has is given up as it stands: what the refused write would have added was not done yet,
+        // or counts as planned.
+        let mut record = loaded.record;
+        record.seen_mut(self.request).ended = Some(Stage::Released);
+        record.happened(Moment::now(), "contain: stopped, since a release waits");
+        let given_up = Stored {
+            record,
+            version: loaded.version + 1,
+            lease: None,
+            asked: None,
+        };
+        match self.deps.journal.write(&given_up, self.expected, &[]).await {
+            Ok(()) | Err(JournalError::Conflict) => Err(Unsaved::Stop(Stop::Asked)),
+            Err(error) => Err(Unsaved::Stop(Stop::Journal(error))),
+        }
     }
 
     /// Containment goes on without the journal; release can't.
-    fn go_on_without(&mut self, error: JournalError) -> Result<(), Unsaved> {
-        if self.request.action == crate::request::Action::Release {
+    pub(crate) fn go_on_without(&mut self, error: JournalError) -> Result<(), Unsaved> {
+        if self.request.action == Action::Release {
             return Err(Unsaved::Stop(Stop::Journal(error)));
         }
         tracing::error!(entity = %self.record.entity, containment = %self.record.containment, "containment goes on without the journal: {error}");
         self.unjournalled = Some(error);
         Ok(())
+    }
+
+    /// The record goes to the log instead, before what it plans is done: nothing else has the state before.
+    fn log_unjournalled(&mut self, changes: &[ChangeWrite]) {
+        self.unwritten.extend_from_slice(changes);
+        let record = serde_json::to_string(&self.record).unwrap_or_default();
+        tracing::error!(
+            unjournalled = true,
+            record,
+            "keep this line and import it with `lockdown journal import`"
+        );
     }
 
     /// Runs work while the lease is renewed beside it.
@@ -195,7 +260,8 @@ impl<'a> Work<'a> {
     }
 }
 
+#[derive(PartialEq)]
 enum Happened {
     OurOwnWrite,
-    NothingYet,
+    OnlyAsked,
 }

@@ -217,27 +217,39 @@ impl Table {
 
     /// What a refused transaction means: the first item is the record, the others are the changes.
     fn refused(&self, error: &SdkError<TransactWriteItemsError>, changes: &[ChangeWrite]) -> JournalError {
+        let call = "dynamodb:TransactWriteItems";
         let Some(TransactWriteItemsError::TransactionCanceledException(cancelled)) = error.as_service_error() else {
-            return self.unreachable("dynamodb:TransactWriteItems", error);
+            return self.unreachable(call, error);
         };
-        let mut lost = cancelled
+        let codes: Vec<&str> = cancelled
             .cancellation_reasons()
             .iter()
-            .map(|reason| reason.code() == Some("ConditionalCheckFailed"));
-        if lost.next() == Some(true) {
-            return JournalError::Conflict;
-        }
-        let keys: Vec<String> = changes
-            .iter()
-            .zip(lost)
-            .filter(|(_, lost)| *lost)
-            .map(|(change, _)| change.key().to_owned())
+            .filter_map(|reason| reason.code())
             .collect();
-        if keys.is_empty() {
-            // Another transaction met this one: both may be tried again, on what is there by then.
+        let untrue = |code: &&str| *code == "ConditionalCheckFailed";
+        if codes.first().is_some_and(untrue) {
             return JournalError::Conflict;
         }
-        JournalError::Changed(keys)
+        let lost = changes
+            .iter()
+            .zip(codes.iter().skip(1))
+            .filter(|(_, code)| untrue(code));
+        let keys: Vec<String> = lost.map(|(change, _)| change.key().to_owned()).collect();
+        if !keys.is_empty() {
+            return JournalError::Changed(keys);
+        }
+        let passing = [
+            "TransactionConflict",
+            "ThrottlingError",
+            "ProvisionedThroughputExceeded",
+        ];
+        match codes.iter().find(|code| **code != "None") {
+            Some(code) if !passing.contains(code) => {
+                let message = format!("the journal does not take the record: {code}");
+                JournalError::Unreachable(Box::new(Failure::own(call, &self.name, &self.account, code, message)))
+            }
+            _ => JournalError::Busy,
+        }
     }
 
     async fn within<T, E: ProvideErrorMetadata>(

@@ -129,7 +129,10 @@ pub enum JournalError {
     /// Somebody else has written these changes' items since they were read.
     #[error("the items of {} changes were changed by somebody else", .0.len())]
     Changed(Vec<String>),
-    /// The journal is out of reach.
+    /// Another write met this one: the same one can be tried again.
+    #[error("another write met this one")]
+    Busy,
+    /// The journal is out of reach, or does not take the record.
     #[error("the journal is out of reach: {0}")]
     Unreachable(Box<Failure>),
     /// An item can't be read.

@@ -105,6 +105,7 @@ impl Change for AttachPolicy {
             used_for: "read a user's deny back",
         },
     ];
+    const DENIES: bool = true;
     type State = Attached;
 
     fn resource(&self) -> String {

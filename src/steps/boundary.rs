@@ -66,6 +66,7 @@ impl Change for Boundary {
             used_for: "deny a user to which no policy can be added",
         },
     ];
+    const DENIES: bool = true;
     type State = BoundaryState;
 
     fn resource(&self) -> String {

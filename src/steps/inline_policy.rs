@@ -107,6 +107,7 @@ impl Change for InlinePolicy {
             used_for: "deny a user whose managed policies are full",
         },
     ];
+    const DENIES: bool = true;
     type State = Document;
 
     fn resource(&self) -> String {

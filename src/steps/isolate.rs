@@ -1,10 +1,12 @@
 //! Moves an interface into the isolation group; a release gives it its own groups back, never through the untracking group.
 
+use std::time::Duration;
+
 use aws_sdk_ec2::types::Filter;
 use serde::{Deserialize, Serialize};
 
 use super::interface::{Groups, Interface, PERMISSIONS};
-use super::security_group::{Purpose, require};
+use super::security_group::{Purpose, ready};
 use super::{Change, Permission, Receipt};
 use crate::arn::Arn;
 use crate::aws::{Failure, Member};
@@ -37,6 +39,8 @@ impl Isolate {
 
 impl Change for Isolate {
     const PERMISSIONS: &'static [Permission] = PERMISSIONS;
+    /// Behind the untracking group an interface is open to everywhere: no other change is worth as much patience.
+    const PATIENCE: Duration = Duration::from_secs(45);
     type State = Groups;
 
     fn resource(&self) -> String {
@@ -76,14 +80,22 @@ impl Change for Isolate {
     }
 
     async fn apply(&self, member: &Member, _before: &Groups) -> Result<Receipt, Failure> {
-        let group = require(member, &self.interface.vpc, Purpose::Isolation).await?;
+        let group = ready(member, &self.interface.vpc, Purpose::Isolation).await?;
         self.interface.set_groups(member, &[group]).await
     }
 
     async fn undo(&self, member: &Member, before: &Groups) -> Result<Receipt, Failure> {
         let refused = match self.interface.set_groups(member, &before.groups).await {
             Ok(receipt) => return Ok(receipt),
-            Err(failure) if failure.code == "InvalidGroup.NotFound" => failure,
+            // Which of the two EC2 uses here, its reference does not say.
+            Err(failure)
+                if matches!(
+                    failure.code.as_str(),
+                    "InvalidGroup.NotFound" | "InvalidSecurityGroupID.NotFound"
+                ) =>
+            {
+                failure
+            }
             Err(failure) => return Err(failure),
         };
         let left = self.left(member, &before.groups).await?;
@@ -109,5 +121,24 @@ impl Change for Isolate {
         let mut receipt = self.interface.set_groups(member, &left).await?;
         receipt.note = Some(format!("without {}, which no longer exist", gone.join(", ")));
         Ok(receipt)
+    }
+
+    /// Isolation failed: its own groups are better than the untracking group, which is open to everywhere.
+    async fn give_up(&self, member: &Member, before: &Groups) -> Option<String> {
+        match self.read(member).await {
+            Ok(now) if now.within == Some(Purpose::Untracking) => {}
+            Ok(_) => return None,
+            Err(failure) => {
+                return Some(format!(
+                    "whether the interface is OPEN to everywhere could not be read: {failure}"
+                ));
+            }
+        }
+        Some(match self.undo(member, before).await {
+            Ok(_) => "the interface was given its own groups back: it is as reachable as before".to_owned(),
+            Err(failure) => format!(
+                "the interface STAYS OPEN to everywhere, in the untracking group, since its own groups could not be given back either: {failure}"
+            ),
+        })
     }
 }

@@ -66,6 +66,8 @@ pub(crate) trait Change: Serialize + DeserializeOwned + Clone + Debug + PartialE
     const ON_REQUEST: bool = false;
     /// Whether the work goes on, and counts as done, where AWS does not support it.
     const DISPENSABLE: bool = false;
+    /// Whether it denies a principal everything: another such step on the same principal does its work.
+    const DENIES: bool = false;
     /// Whether it opens something for a while, which later steps close.
     const EXPOSES: bool = false;
     /// How long a change is read again until it holds.
@@ -99,6 +101,10 @@ pub(crate) trait Change: Serialize + DeserializeOwned + Clone + Debug + PartialE
     async fn apply(&self, member: &Member, before: &Self::State) -> Result<Receipt, Failure>;
     /// Puts the state before back.
     async fn undo(&self, member: &Member, before: &Self::State) -> Result<Receipt, Failure>;
+    /// The change could not be made: takes back what an earlier step has opened for it, and says what became of that.
+    async fn give_up(&self, _member: &Member, _before: &Self::State) -> Option<String> {
+        None
+    }
 }
 
 /// How long a call is repeated while the resource is busy with an earlier change.
@@ -174,6 +180,10 @@ macro_rules! steps {
             pub fn dispensable(&self) -> bool {
                 match self { $(Self::$variant(_) => <$module::$change as Change>::DISPENSABLE,)+ }
             }
+            /// Whether it denies a principal everything.
+            pub fn denies(&self) -> bool {
+                match self { $(Self::$variant(_) => <$module::$change as Change>::DENIES,)+ }
+            }
             /// Whether it opens something for a while, which later steps close.
             pub fn exposes(&self) -> bool {
                 match self { $(Self::$variant(_) => <$module::$change as Change>::EXPOSES,)+ }
@@ -213,6 +223,10 @@ macro_rules! steps {
             /// Puts the state before back.
             pub async fn undo(&self, member: &Member, before: &Value) -> Result<Receipt, Failure> {
                 match self { $(Self::$variant(step) => step.undo(member, &self.state(member, before)?).await,)+ }
+            }
+            /// The change could not be made: takes back what an earlier step has opened for it.
+            pub async fn give_up(&self, member: &Member, before: &Value) -> Option<String> {
+                match self { $(Self::$variant(step) => step.give_up(member, &parsed(before).ok()?).await,)+ }
             }
             /// Every permission that a step of any kind needs.
             pub fn permissions() -> Vec<Permission> {

@@ -41,11 +41,24 @@ impl Purpose {
         }
     }
 
+    /// How all names of the purpose begin but the first, which is this without the last hyphen.
+    fn stem(self) -> String {
+        format!("entity-lockdown-{}-", self.as_str())
+    }
+
     /// The names to try, the first one first: a group of somebody else's under one of them is left alone.
     fn names(self) -> Vec<String> {
         let first = format!("entity-lockdown-{}", self.as_str());
-        let further = (2..=NAMES).map(|n| format!("{first}-{n}"));
+        let further = (2..=NAMES).map(|n| format!("{}{n}", self.stem()));
         std::iter::once(first.clone()).chain(further).collect()
+    }
+
+    /// Where a group's name stands among ours; `None`: it is no name of ours.
+    fn place(self, group: &SecurityGroup) -> Option<usize> {
+        let name = group.group_name()?;
+        let names = self.names();
+        let known = names.iter().position(|known| known == name);
+        known.or_else(|| name.starts_with(&self.stem()).then_some(names.len()))
     }
 
     /// The rules of either direction.
@@ -92,52 +105,62 @@ pub struct GroupState {
     pub egress: Vec<String>,
 }
 
-/// The group of this purpose in a VPC, if it exists: one of our names, and our tag.
+/// The group of this purpose in a VPC, if it exists: our tag and one of our names, the first of them where there are several.
 ///
 /// # Errors
 /// What EC2 answers.
 pub async fn find(member: &Member, vpc: &str, purpose: Purpose) -> Result<Option<SecurityGroup>, Failure> {
-    Ok(look(member, vpc, purpose)
-        .await?
+    let tag = format!("tag:{TAG}");
+    let tagged = look(member, vpc, &tag, vec![purpose.as_str().to_owned()]).await?;
+    Ok(tagged
         .into_iter()
-        .find(|group| is_ours(group, purpose)))
+        .filter_map(|group| purpose.place(&group).map(|place| (place, group)))
+        .min_by(order)
+        .map(|(_, group)| group))
 }
 
-/// The id of our group in a VPC, which an earlier step has made.
+fn order(one: &(usize, SecurityGroup), other: &(usize, SecurityGroup)) -> std::cmp::Ordering {
+    one.0
+        .cmp(&other.0)
+        .then_with(|| one.1.group_name().cmp(&other.1.group_name()))
+}
+
+/// The id of our group in a VPC, if it has exactly the rules that it should have.
 ///
 /// # Errors
-/// It is missing, or what EC2 answers.
-pub async fn require(member: &Member, vpc: &str, purpose: Purpose) -> Result<String, Failure> {
-    find(member, vpc, purpose)
-        .await?
-        .and_then(|group| group.group_id)
-        .ok_or_else(|| {
-            let what = format!("our {} group in {vpc}", purpose.as_str());
-            Failure::own(
-                "ec2:DescribeSecurityGroups",
-                what,
-                member.account.as_str(),
-                "Missing",
-                "it could not be made",
-            )
-        })
+/// It is missing or has been changed, or what EC2 answers.
+pub async fn ready(member: &Member, vpc: &str, purpose: Purpose) -> Result<String, Failure> {
+    let wanted = words(&purpose.rules());
+    let right = |group: &SecurityGroup| {
+        words(group.ip_permissions()) == wanted && words(group.ip_permissions_egress()) == wanted
+    };
+    let group = find(member, vpc, purpose).await?.filter(right);
+    group.and_then(|group| group.group_id).ok_or_else(|| {
+        let what = format!("our {} group in {vpc}", purpose.as_str());
+        let message = "it could not be made, or its rules are not ours";
+        Failure::own(
+            "ec2:DescribeSecurityGroups",
+            what,
+            member.account.as_str(),
+            "NotReady",
+            message,
+        )
+    })
 }
 
-async fn look(member: &Member, vpc: &str, purpose: Purpose) -> Result<Vec<SecurityGroup>, Failure> {
-    let filter = |name: &str, values: Vec<String>| Filter::builder().name(name).set_values(Some(values)).build();
-    let names = purpose.names();
-    let call = member.ec2.describe_security_groups();
-    let call = call
-        .filters(filter("vpc-id", vec![vpc.to_owned()]))
-        .filters(filter("group-name", names.clone()));
-    // Nine names at most, so one page.
-    let answer = call
-        .send()
-        .await
-        .map_err(|error| member.failure("ec2:DescribeSecurityGroups", vpc, &error))?;
-    let mut groups = answer.security_groups.unwrap_or_default();
-    groups.sort_by_key(|group| names.iter().position(|name| group.group_name() == Some(name.as_str())));
-    Ok(groups)
+async fn look(member: &Member, vpc: &str, by: &str, values: Vec<String>) -> Result<Vec<SecurityGroup>, Failure> {
+    let vpcs = Filter::builder().name("vpc-id").values(vpc).build();
+    let filter = Filter::builder().name(by).set_values(Some(values)).build();
+    let pages = member
+        .ec2
+        .describe_security_groups()
+        .filters(vpcs)
+        .filters(filter)
+        .into_paginator()
+        .items()
+        .send();
+    let groups: Result<Vec<_>, _> = pages.collect().await;
+    groups.map_err(|error| member.failure("ec2:DescribeSecurityGroups", vpc, &error))
 }
 
 /// Whether a group carries our tag for this purpose.
@@ -177,18 +200,12 @@ fn words(rules: &[IpPermission]) -> Vec<String> {
 
 impl OurGroup {
     /// Creates the group under the first name that is free, and says its id.
-    async fn create(&self, member: &Member, taken: &[SecurityGroup]) -> Result<SecurityGroup, Failure> {
+    async fn create(&self, member: &Member) -> Result<SecurityGroup, Failure> {
+        let taken = look(member, &self.vpc, "group-name", self.purpose.names()).await?;
         let free = |name: &String| !taken.iter().any(|group| group.group_name() == Some(name.as_str()));
-        let name = self.purpose.names().into_iter().find(free).ok_or_else(|| {
-            let message = format!("{NAMES} groups of somebody else's have our names: remove them");
-            Failure::own(
-                "ec2:CreateSecurityGroup",
-                &self.vpc,
-                member.account.as_str(),
-                "NamesTaken",
-                message,
-            )
-        })?;
+        // Whoever takes all names in advance must not keep an instance open: the last one can't be guessed.
+        let unguessable = || format!("{}{}", self.purpose.stem(), crate::moment::Moment::now().millis());
+        let name = self.purpose.names().into_iter().find(free).unwrap_or_else(unguessable);
         let tag = Tag::builder().key(TAG).value(self.purpose.as_str()).build();
         let tags = TagSpecification::builder()
             .resource_type(ResourceType::SecurityGroup)
@@ -369,10 +386,9 @@ impl Change for OurGroup {
     }
 
     async fn apply(&self, member: &Member, _before: &GroupState) -> Result<Receipt, Failure> {
-        let present = look(member, &self.vpc, self.purpose).await?;
-        let group = match present.iter().find(|group| is_ours(group, self.purpose)) {
-            Some(group) => group.clone(),
-            None => self.create(member, &present).await?,
+        let group = match find(member, &self.vpc, self.purpose).await? {
+            Some(group) => group,
+            None => self.create(member).await?,
         };
         self.repair(member, &group).await?;
         Ok(Receipt::default())

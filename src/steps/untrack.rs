@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::interface::{Groups, Interface, PERMISSIONS};
-use super::security_group::{Purpose, require};
+use super::security_group::{Purpose, ready};
 use super::{Change, Permission, Receipt};
 use crate::arn::Arn;
 use crate::aws::{Failure, Member};
@@ -52,7 +52,9 @@ impl Change for Untrack {
     }
 
     async fn apply(&self, member: &Member, _before: &Groups) -> Result<Receipt, Failure> {
-        let group = require(member, &self.interface.vpc, Purpose::Untracking).await?;
+        // Nothing is opened that can't be closed again: the isolation group must be there first, with its rules.
+        ready(member, &self.interface.vpc, Purpose::Isolation).await?;
+        let group = ready(member, &self.interface.vpc, Purpose::Untracking).await?;
         self.interface.set_groups(member, &[group]).await
     }
 

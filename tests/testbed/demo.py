@@ -2,7 +2,8 @@
 
     make demo
 
-`PACKAGE_ZIP` is the function's package, `PROXY_BIN` the bed's proxy (the Makefile sets both); `KEEP_BED=1` leaves the logs.
+`PACKAGE_ZIP` is the function's package, `PROXY_BIN` the bed's proxy, `LOCKDOWN_BIN` the command (the Makefile sets all three);
+`KEEP_BED=1` leaves the logs.
 It checks itself: exit code 0 means that everything was as it should be, 1 that something was not, 2 that it could not begin,
 130 that it was interrupted. Whatever happens, it leaves nothing running.
 """
@@ -10,6 +11,7 @@ It checks itself: exit code 0 means that everything was as it should be, 1 that 
 import json
 import os
 import signal
+import subprocess
 import sys
 import time
 from collections.abc import Callable
@@ -22,7 +24,7 @@ from botocore.exceptions import ClientError
 from rich.markup import escape
 from rich.table import Table
 
-from .accounts import HUB, MEMBER
+from .accounts import HUB, MEMBER, REGION
 from .bed import REPOSITORY, Bed, proxy_binary, running_bed
 from .clients import Credentials, Endpoints
 from .instances import Instance, make_instance, make_vpc
@@ -48,7 +50,14 @@ class Answer:
     text: str
 
     def __str__(self) -> str:
-        return f"[green]{self.text}[/]" if self.allowed else f"[red]{self.text}[/]"
+        return self._coloured(self.text)
+
+    def short(self) -> str:
+        """The HTTP status alone."""
+        return self._coloured(self.text.partition(" ")[0])
+
+    def _coloured(self, text: str) -> str:
+        return f"[green]{text}[/]" if self.allowed else f"[red]{text}[/]"
 
 
 @dataclass
@@ -107,6 +116,7 @@ def tell(story: Story, bed: Bed, package: Path) -> None:
     for victim in victims:
         lock(story, product, victim, settles=victim is victims[-1])
     isolated(story, bed, victims[-1], instance, bystander, others)
+    status(story, product, victims)
     release(story, product, victims)
     summary(story, victims)
 
@@ -252,6 +262,24 @@ def isolated(
     story.expect(bystander.groups() == others, "the other instance keeps its security groups")
 
 
+def status(story: Story, product: Product, victims: list[Victim]) -> None:
+    """What the command says is open."""
+    story.chapter(
+        "What is open", "A responder who comes later asks the journal, with credentials of the hub's account: lockdown status",
+    )
+    command = [str(command_binary()), "status", "--table", product.outputs["JournalTableName"]]
+    bed, root = product.bed, Credentials.root(HUB)
+    environment = {
+        "AWS_ENDPOINT_URL": bed.endpoints.aws, "SSL_CERT_FILE": str(bed.certificates.ca), "AWS_REGION": REGION,
+        "AWS_ACCESS_KEY_ID": root.access_key_id, "AWS_SECRET_ACCESS_KEY": root.secret_access_key,
+        "COLUMNS": str(story.console.width),
+    }
+    said = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=60, check=False)
+    story.console.print((said.stdout + said.stderr).partition("\n\n")[0], markup=False, soft_wrap=True)
+    listed = sum(victim.name in said.stdout for victim in victims)
+    story.expect(said.returncode == 0 and listed == len(victims), f"all {len(victims)} are listed, {listed} found")
+
+
 def release(story: Story, product: Product, victims: list[Victim]) -> None:
     """Releases all four with one message."""
     story.chapter(
@@ -277,15 +305,15 @@ def release(story: Story, product: Product, victims: list[Victim]) -> None:
 def summary(story: Story, victims: list[Victim]) -> None:
     """One line a victim."""
     story.chapter("What it came to")
-    table = Table(header_style="bold", box=None, pad_edge=True)
+    table = Table(header_style="bold", box=None, pad_edge=False)
     for column in ("victim", "before", "contained", "released", "state"):
-        table.add_column(column, no_wrap=True)
+        table.add_column(column)
     for column in ("denied after", "last mail after"):
-        table.add_column(column, justify="right", no_wrap=True)
+        table.add_column(column, justify="right")
     for victim in victims:
         table.add_row(
             victim.label,
-            *(str(victim.answers.get(moment, "?")) for moment in ("before", "contained", "released")),
+            *(victim.answers[moment].short() for moment in ("before", "contained", "released")),
             "[green]as before[/]" if victim.restored else "[red]changed[/]",
             f"{victim.deny_seconds:.2f} s", f"{victim.end_seconds:.2f} s",
         )
@@ -299,6 +327,11 @@ def summary(story: Story, victims: list[Victim]) -> None:
 # --- Begin and end -----------------------------------------------------------------------------------------------------------
 
 
+def command_binary() -> Path:
+    """`LOCKDOWN_BIN`, or cargo's debug build."""
+    return Path(os.environ.get("LOCKDOWN_BIN", proxy_binary().with_name("lockdown")))
+
+
 def cannot_begin(problem: str) -> NoReturn:
     """Ends with the reason."""
     print(f"error: {problem}", file=sys.stderr)
@@ -308,7 +341,7 @@ def cannot_begin(problem: str) -> NoReturn:
 def main() -> int:
     """Runs the story and returns the exit code."""
     package = Path(os.environ.get("PACKAGE_ZIP", REPOSITORY / "target" / "lambda" / "entity-lockdown.zip"))
-    for needed, target in ((package, "make package"), (proxy_binary(), "make tools")):
+    for needed, target in ((package, "make package"), (proxy_binary(), "make tools"), (command_binary(), "make tools")):
         if not needed.is_file():
             cannot_begin(f"{needed} is missing: run `make demo`, or `{target}` first")
     for number in (signal.SIGTERM, signal.SIGHUP):

@@ -164,9 +164,13 @@ def main() -> int:
     for needed, target in ((package, "make package"), (proxy_binary(), "make tools")):
         if not needed.is_file():
             sys.exit(f"error: {needed} is missing: run `{target}`")
-    signal.signal(signal.SIGTERM, lambda number, _: sys.exit(128 + number))
-    with running_bed(keep_folder="KEEP_BED" in os.environ) as bed:
-        figures = measure(package, bed)
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, lambda number, _: sys.exit(128 + number))
+    try:
+        with running_bed(keep_folder="KEEP_BED" in os.environ) as bed:
+            figures = measure(package, bed)
+    except RuntimeError as error:
+        sys.exit(f"error: {error}")
     if as_json:
         print(json.dumps(figures, indent=2))
     else:

@@ -197,10 +197,10 @@ def _function_code() -> bytes:
 
 def make_function(
     endpoints: Endpoints, account: str = MEMBER, *, role: Role | None = None, reserved: int | None = None,
-    queue: bool = False, region: str = REGION,
+    queue: bool = False, region: str = REGION, name: str = "",
 ) -> Function:
     """A function with a role at a path of its own, or with a given one; `queue` adds an event source mapping."""
-    client, name = endpoints.client("lambda", account, region), unique("function")
+    client, name = endpoints.client("lambda", account, region), name or unique("function")
     role = role or make_role(endpoints, account, path="/service-role/")
     made = client.create_function(
         FunctionName=name, Runtime="provided.al2023", Handler="bootstrap", Role=role.arn, Timeout=10,

@@ -144,7 +144,7 @@ pub fn journal_trouble(error: &JournalError) -> Trouble {
     match error {
         JournalError::Unreachable(failure) => explain(failure),
         JournalError::Unreadable { .. } => Trouble::failed(error.to_string()),
-        JournalError::Conflict | JournalError::Changed(_) => {
+        JournalError::Conflict | JournalError::Busy | JournalError::Changed(_) => {
             Trouble::failed(format!("{error}: look at what is there now, and try again"))
         }
     }

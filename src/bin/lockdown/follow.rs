@@ -162,7 +162,7 @@ pub async fn follow(
 fn passes(error: &JournalError) -> bool {
     match error {
         JournalError::Unreachable(failure) => failure.reason == Reason::Passing,
-        JournalError::Conflict | JournalError::Changed(_) => true,
+        JournalError::Conflict | JournalError::Busy | JournalError::Changed(_) => true,
         JournalError::Unreadable { .. } => false,
     }
 }
