@@ -56,6 +56,8 @@ pub struct Settings {
     pub function_role: Arn,
     /// The function's own name.
     pub function_name: String,
+    /// The function's log group, as Lambda names it.
+    pub log_group: String,
     /// The region that the function runs in, where that is known.
     pub region: Option<Region>,
     /// Where notices of the work go.
@@ -113,6 +115,11 @@ impl Settings {
                 .parse()
                 .map_err(|_| wrong("FUNCTION_ROLE_ARN", "is not an ARN"))?,
             function_name: required("AWS_LAMBDA_FUNCTION_NAME")?,
+            // Lambda sets it; this is where a function logs that was given no group of its own.
+            log_group: match optional("AWS_LAMBDA_LOG_GROUP_NAME") {
+                "" => format!("/aws/lambda/{}", optional("AWS_LAMBDA_FUNCTION_NAME")),
+                group => group.to_owned(),
+            },
             region: optional("AWS_REGION").parse().ok(),
             audit_topic: required("AUDIT_TOPIC_ARN")?,
             failure_topic: required("FAILURE_TOPIC_ARN")?,
@@ -221,5 +228,14 @@ pub(crate) mod tests {
             let error = Settings::read(&variables).expect_err(name).to_string();
             assert!(error.contains(name), "{error}");
         }
+    }
+
+    #[test]
+    fn the_log_group_is_the_one_that_lambda_names() {
+        assert_eq!(settings().log_group, "/aws/lambda/entity-lockdown");
+        let mut variables = variables();
+        variables.insert("AWS_LAMBDA_LOG_GROUP_NAME".to_owned(), "hub-FunctionLog-1".to_owned());
+        let settings = Settings::read(&variables).expect("settings");
+        assert_eq!(settings.log_group, "hub-FunctionLog-1");
     }
 }

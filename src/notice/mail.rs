@@ -36,50 +36,46 @@ pub fn subject(report: &Report) -> String {
 /// The body.
 pub fn body(report: &Report) -> String {
     let mut text = format!("{}\n", sentence(&report.summary));
-    let mut list = |title: &str, lines: &[String]| {
-        if !lines.is_empty() {
-            // INVARIANT: writing to a String doesn't fail.
-            let _ = write!(text, "\n{title}\n");
-            for line in lines {
-                let _ = writeln!(text, "  - {line}");
-            }
+    let mut list = |title: &str, lines: &[String], left_out: &str| {
+        if lines.is_empty() {
+            return;
+        }
+        // INVARIANT: writing to a String doesn't fail.
+        let _ = write!(text, "\n{title}\n");
+        for line in lines {
+            let _ = writeln!(text, "  - {line}");
+        }
+        if let Some(more) = report.left_out.get(left_out) {
+            let _ = writeln!(
+                text,
+                "  ... and {more} more: the record has them all, see `lockdown show`"
+            );
         }
     };
-    if !report.journalled {
-        list(
-            "UNJOURNALLED",
-            &[
-                "The journal could not be reached, so this record is in the function's log alone: import it with \
-               `lockdown journal import` before a release can undo anything"
-                    .to_owned(),
-            ],
-        );
-    }
+    list("UNJOURNALLED", &unjournalled(report), "");
     let steps: Vec<String> = report
         .steps
         .iter()
         .enumerate()
         .map(|(n, line)| format!("{}. {}", n + 1, words(line)))
         .collect();
-    list(
-        if report.stage == Stage::Planned {
-            "Steps"
-        } else {
-            "Being done"
-        },
-        &steps,
-    );
-    list("Done", &report.done.iter().map(words).collect::<Vec<_>>());
+    let being_done = if report.stage == Stage::Planned {
+        "Steps"
+    } else {
+        "Being done"
+    };
+    list(being_done, &steps, "steps");
+    list("Done", &report.done.iter().map(words).collect::<Vec<_>>(), "done");
     let left = if report.stage == Stage::Released {
         "Left as it is"
     } else {
         "NOT done"
     };
-    list(left, &report.not_done.iter().map(words).collect::<Vec<_>>());
-    list("STAYS OPEN", &report.residue);
-    list("Also affected", &report.affected);
-    list("Good to know", &report.remarks);
-    list("What to do next", &report.next);
+    list(left, &report.not_done.iter().map(words).collect::<Vec<_>>(), "notDone");
+    list("STAYS OPEN", &report.residue, "residue");
+    list("Also affected", &report.affected, "affected");
+    list("Good to know", &report.remarks, "remarks");
+    list("What to do next", &report.next, "next");
     if let Some(command) = &report.release_command {
         let _ = write!(text, "\nTo release (asks for the ExternalId)\n  {command}\n");
     }
@@ -100,6 +96,22 @@ pub fn body(report: &Report) -> String {
     }
     let _ = writeln!(text, "Written: {}", report.at.for_people());
     text
+}
+
+fn unjournalled(report: &Report) -> Vec<String> {
+    if report.journalled {
+        return vec![];
+    }
+    let where_it_is =
+        "The journal could not be reached, so this record is in the function's log alone: import it before a release \
+                       can undo anything"
+            .to_owned();
+    let mut lines = vec![where_it_is];
+    if report.import_commands.is_empty() {
+        lines.push("The command for it is `lockdown journal import`".to_owned());
+    }
+    lines.extend(report.import_commands.iter().cloned());
+    lines
 }
 
 fn words(line: &Line) -> String {
@@ -159,5 +171,20 @@ mod tests {
             let mail = format!("{}\n\n{}", subject(&report), body(&report));
             insta::assert_snapshot!(format!("mail-{name}"), mail);
         }
+    }
+
+    #[test]
+    fn an_unjournalled_mail_names_the_log_group_and_the_table() {
+        let asked = request(Action::Contain, "m1", 0);
+        let report = Report::about(Stage::Contained, &asked, "done").unjournalled(&crate::settings::tests::settings());
+        let mail = body(&report);
+        assert!(
+            mail.contains("UNJOURNALLED") && mail.contains("'/aws/lambda/entity-lockdown'"),
+            "{mail}"
+        );
+        assert!(
+            mail.contains("lockdown journal import lines.json --table 'journal'"),
+            "{mail}"
+        );
     }
 }

@@ -1,5 +1,6 @@
 //! Tells people by mail, and programs by JSON, what was done and what was not.
 
+mod fit;
 pub mod mail;
 pub mod publisher;
 pub mod report;

@@ -2,16 +2,11 @@
 
 use std::cell::Cell;
 
-use aws_sdk_sns::Client;
-use aws_sdk_sns::types::MessageAttributeValue;
-use serde_json::json;
-
-use super::{Report, mail};
+use super::{Report, fit, mail};
 use crate::aws::Failure;
 use crate::settings::Settings;
-
-/// SNS takes 262,144 bytes; the rest is room for attributes, escaping and the other protocol's text.
-const LONGEST_TEXT: usize = 60_000;
+use aws_sdk_sns::Client;
+use aws_sdk_sns::types::MessageAttributeValue;
 
 /// Where notices go.
 #[derive(Debug)]
@@ -51,17 +46,13 @@ impl Publisher {
     }
 
     async fn send(&self, topic: &str, report: &Report) -> bool {
-        let text = cut(mail::body(report));
-        let data = serde_json::to_string(report).unwrap_or_default();
-        let data = if data.len() > LONGEST_TEXT { short(report) } else { data };
-        let message = json!({"default": data, "email": text}).to_string();
         let mut call = self
             .client
             .publish()
             .topic_arn(topic)
             .subject(mail::subject(report))
             .message_structure("json")
-            .message(message);
+            .message(fit::message(report));
         let attributes = [
             ("Stage", Some(report.stage.to_string())),
             ("Action", report.action.map(|action| action.to_string())),
@@ -90,29 +81,4 @@ impl Publisher {
             }
         }
     }
-}
-
-fn cut(mut text: String) -> String {
-    if text.len() > LONGEST_TEXT {
-        let at = (0..=LONGEST_TEXT)
-            .rev()
-            .find(|at| text.is_char_boundary(*at))
-            .unwrap_or(0);
-        text.truncate(at);
-        text.push_str("\n[cut: the record has the rest, see `lockdown show`]\n");
-    }
-    text
-}
-
-/// The head of a report that is too long to be sent whole.
-fn short(report: &Report) -> String {
-    let short = Report {
-        done: vec![],
-        not_done: vec![],
-        steps: vec![],
-        affected: vec![],
-        remarks: vec!["This notice was too long: the record has the rest, see `lockdown show`".to_owned()],
-        ..report.clone()
-    };
-    serde_json::to_string(&short).unwrap_or_default()
 }

@@ -1,5 +1,7 @@
 //! The content of a notice, as data: what programs receive as JSON, and what a mail is written from.
 
+use std::collections::BTreeMap;
+
 use serde::Serialize;
 
 use crate::moment::Moment;
@@ -7,6 +9,7 @@ use crate::notice::Stage;
 use crate::plan::Plan;
 use crate::record::{Record, StepState};
 use crate::request::{Action, Claims, Request};
+use crate::settings::Settings;
 
 /// One line about a step.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -84,6 +87,12 @@ pub struct Report {
     pub release_command: Option<String>,
     /// Whether the journal has the record.
     pub journalled: bool,
+    /// The commands that bring an unjournalled record into the journal.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub import_commands: Vec<String>,
+    /// How many lines of which list were left out, since the notice would have been too long: the record has them.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub left_out: BTreeMap<&'static str, usize>,
 }
 
 impl Report {
@@ -126,6 +135,23 @@ impl Report {
             next: vec![],
             release_command: None,
             journalled: true,
+            import_commands: vec![],
+            left_out: BTreeMap::new(),
+        }
+    }
+
+    /// Says that the record is in the function's log alone, and how it comes into the journal.
+    #[must_use]
+    pub fn unjournalled(self, settings: &Settings) -> Self {
+        let (group, table) = (quoted(&settings.log_group), quoted(&settings.journal_table));
+        let import_commands = vec![
+            format!("aws logs filter-log-events --log-group-name {group} --filter-pattern unjournalled > lines.json"),
+            format!("lockdown journal import lines.json --table {table}"),
+        ];
+        Self {
+            journalled: false,
+            import_commands,
+            ..self
         }
     }
 
@@ -278,6 +304,48 @@ impl Report {
 pub fn release_command(record: &Record) -> String {
     format!(
         "lockdown publish --topic-arn {} --action release --entity-arn {}",
-        record.topic, record.entity
+        quoted(&record.topic),
+        quoted(&record.entity.to_string())
     )
+}
+
+/// A text as one word for a shell (POSIX, "Shell Command Language": quoting). An IAM path may hold any printable character, `$(...)`
+/// too, and whoever chose it is the one that is locked down.
+fn quoted(text: &str) -> String {
+    format!("'{}'", text.replace('\'', r"'\''"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::admit::tests::request;
+    use crate::moment::Moment;
+    use crate::settings::tests::settings;
+
+    #[test]
+    fn a_path_can_bring_nothing_into_the_release_command() {
+        let asked = request(Action::Contain, "m1", 0);
+        let mut record = Record::begin(&asked, Moment::now());
+        record.entity = "arn:aws:iam::222222222222:user/$(id)/`id`/'|id|'/alice"
+            .parse()
+            .expect("an ARN");
+        let path = r"/$(id)/`id`/'\''|id|'\''/alice";
+        let expected = format!(
+            "lockdown publish --topic-arn 'arn:aws:sns:us-east-1:111111111111:requests' --action release \
+             --entity-arn 'arn:aws:iam::222222222222:user{path}'"
+        );
+        assert_eq!(release_command(&record), expected);
+    }
+
+    #[test]
+    fn an_unjournalled_record_says_where_it_is_and_where_it_belongs() {
+        let asked = request(Action::Contain, "m1", 0);
+        let report = Report::about(Stage::Contained, &asked, "done").unjournalled(&settings());
+        assert!(!report.journalled);
+        let commands = report.import_commands.concat();
+        assert!(
+            commands.contains("'/aws/lambda/entity-lockdown'") && commands.contains("--table 'journal'"),
+            "{commands}"
+        );
+    }
 }

@@ -207,7 +207,7 @@ fn rights(call: &str) -> &'static str {
         }
         "dynamodb:Query" => "Listing takes dynamodb:Query on the table's index `open`, and kms:Decrypt on its key",
         "dynamodb:TransactWriteItems" => {
-            "Importing takes dynamodb:GetItem, BatchGetItem, PutItem, UpdateItem, DeleteItem and ConditionCheckItem on the table, and \
+            "Importing takes dynamodb:GetItem, BatchGetItem, PutItem, UpdateItem and DeleteItem on the table, and \
              kms:Decrypt and kms:GenerateDataKey on its key"
         }
         _ => "Reading takes dynamodb:GetItem and BatchGetItem on the table, and kms:Decrypt on its key",
