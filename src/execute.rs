@@ -180,7 +180,7 @@ async fn not_surveyed(mut work: Work<'_>, failure: Failure) -> Result<Outcome, S
     }
     let summary = match failure.reason {
         _ if stands => format!(
-            "The {entity} could not be looked at now: {failure}. Its containment of {} was not touched by this request",
+            "The {entity} could not be looked at now: {failure}. Its containment of {} was not touched, and stands",
             work.record.opened.for_people()
         ),
         Reason::Absent => {
@@ -294,13 +294,7 @@ async fn record_plan(work: &mut Work<'_>, plan: Plan, member: &Member, tally: &m
         .into_iter()
         .filter(|planned| is_fresh(record, &planned.step))
         .collect();
-    let befores = join_all(fresh.iter().map(|planned| async {
-        match &planned.before {
-            Some(before) => Ok(before.clone()),
-            None => planned.step.read(member).await,
-        }
-    }))
-    .await;
+    let befores = join_all(fresh.iter().map(|planned| state_before(planned, member, work.deps))).await;
     for (planned, before) in fresh.into_iter().zip(befores) {
         let key = planned.step.key();
         let reverses = planned.step.reverses();
@@ -342,6 +336,25 @@ async fn record_plan(work: &mut Work<'_>, plan: Plan, member: &Member, tally: &m
         if !tries.next().await {
             return Err(Stop::Lost);
         }
+    }
+}
+
+/// The state before of a step that is to be recorded. What seems to hold already may be another containment's, and its release
+/// under way: it is a state before only if no change item stands for it when it is read.
+async fn state_before(planned: &Planned, member: &Member, deps: &Deps) -> Result<Value, Failure> {
+    let step = &planned.step;
+    let seen = match &planned.before {
+        Some(before) => before.clone(),
+        None => step.read(member).await?,
+    };
+    if !step.holds(&seen) || !step.reverses() {
+        return Ok(seen);
+    }
+    let items = deps.journal.changes(&[step.key()]).await.unwrap_or_default();
+    if items.is_empty() {
+        step.read(member).await
+    } else {
+        Ok(seen)
     }
 }
 
@@ -495,7 +508,9 @@ pub(crate) async fn finish(work: &mut Work<'_>, report: &Report) -> Result<(), S
     let request = work.request;
     work.catch_up().await?;
     let mut report = report.clone();
-    report.journalled = work.unjournalled.is_none();
+    if work.unjournalled.is_some() {
+        report = report.unjournalled(&work.deps.settings);
+    }
     let sent = work.deps.publisher.publish(&report).await;
     let seen = work.record.seen_mut(request);
     seen.ended = Some(report.stage);

@@ -171,10 +171,10 @@ def test_a_deny_that_a_release_takes_off_between_survey_and_record_is_put_on_aga
     function, before = make_function(bed.endpoints, role=role), role.state()
     product.contain(role.arn)
     mark = bed.proxy.mark()
-    slow = {"fault": "delay", "service": "lambda", "action": "ListEventSourceMappings", "ms": 3000, "count": 1}
+    slow = {"fault": "delay", "action": "GetFunctionConcurrency", "contains": function.name, "ms": 3000, "count": 1}
     with bed.proxy.rule(**slow), ThreadPoolExecutor(1) as pool:
         contained = pool.submit(deliver, product, product.event(attributes(function.arn)))
-        # The survey has seen the role with its deny, and still waits for the mappings.
+        # The survey has seen the role with its deny, and still waits for the concurrency.
         wait_for_call(product, role.name, "ListAttachedRolePolicies", mark, ended=True)
         product.release(role.arn)
         contained.result()
@@ -191,7 +191,7 @@ def test_a_release_that_dies_after_undoing_does_not_open_what_another_containmen
     function, before = make_function(bed.endpoints, role=role), role.state()
     product.contain(role.arn)
     event, mark = product.event(attributes(role.arn, "release")), bed.proxy.mark()
-    slow = {"fault": "delay", "action": "DetachRolePolicy", "contains": role.name, "ms": 3000, "count": 1}
+    slow = {"fault": "delay", "action": "DetachRolePolicy", "contains": role.name, "ms": 4000, "count": 1}
     with bed.proxy.rule(**slow), ThreadPoolExecutor(1) as pool:
         released = pool.submit(product.invoke, event)
         wait_for_call(product, role.name, "DetachRolePolicy", mark)
