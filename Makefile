@@ -3,10 +3,10 @@
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
 .NOTPARALLEL: # one cargo at a time: two builds of the EC2 client need more memory than most machines have
-.PHONY: help demo test check package deploy fmt fmt-check lint templates clippy doc unit tools e2e clean
+.PHONY: help demo test figures check package deploy fmt fmt-check lint templates clippy doc unit tools e2e clean
 
 PYTHON ?= python3
-PYTEST_ARGS ?=
+PYTEST_ARGS ?= -n 2
 
 ROOT := $(CURDIR)
 TARGET := $(abspath $(or $(CARGO_TARGET_DIR),target))
@@ -33,6 +33,9 @@ demo: $(PACKAGE) tools $(VENV) ## Lock four victims down and release them again,
 	@$(VENV_PYTHON) -m tests.testbed.demo
 
 test: unit $(PACKAGE) e2e ## All tests, those end to end on emulated AWS included
+
+figures: $(PACKAGE) tools $(VENV) ## Measure the package: size, start, memory, round trips (JSON=1: as JSON)
+	@$(VENV_PYTHON) -m tests.testbed.figures $(if $(JSON),--json)
 
 # --- The gate --------------------------------------------------------------------------------------------------------------
 

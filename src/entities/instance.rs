@@ -450,7 +450,7 @@ mod tests {
         0 shorten the interface eni-2's connection tracking (TCP 60 s, UDP 30 s, UDP streams 60 s)
         1 move the interface eni-1 into the untracking group
         1 move the interface eni-2 into the untracking group
-        2 wait 60 s until tracked connections are untracked (the instance is open to the network)
+        2 wait 60 s until tracked connections are untracked
         3 move the interface eni-1 into the isolation group
         3 move the interface eni-2 into the isolation group
         ");

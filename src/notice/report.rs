@@ -196,6 +196,7 @@ impl Report {
         Self {
             steps: steps.map(|step| Line::plain(step.step.describe())).collect(),
             next: vec!["Wait for the notice that says how it ended".to_owned()],
+            release_command: None,
             ..Self::of(
                 Stage::Started,
                 request,

@@ -35,10 +35,7 @@ impl Change for Settle {
     }
 
     fn describe(&self) -> String {
-        format!(
-            "wait {} s until tracked connections are untracked (the instance is open to the network)",
-            self.seconds
-        )
+        format!("wait {} s until tracked connections are untracked", self.seconds)
     }
 
     fn describe_undo(&self, _before: &Nothing) -> String {
