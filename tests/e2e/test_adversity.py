@@ -530,5 +530,3 @@ def test_a_notice_about_hundreds_of_changes_keeps_the_release_command(product: P
         assert contained.stage == "Contained" and function.reserved() == 0 and not function.role.allowed()
         for text in (release_command(contained.mail), contained.json["releaseCommand"]):
             assert shlex.split(text)[-4:] == ["--action", "release", "--entity-arn", function.arn]
-        product.release(function.arn)
-    assert function.reserved() is None and function.role.allowed()
