@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use futures_util::FutureExt;
 use futures_util::future::join_all;
 use serde_json::Value;
 
@@ -145,7 +146,14 @@ async fn take_up(deps: &Deps, request: &Request, holder: &str, look: Look) -> Re
         Err(failure) => return not_surveyed(work, failure).await,
     };
     let key = work.record.key.clone();
-    Work::leased(deps, &key, holder, carry_out(work, &member, &facts, tally)).await
+    // Boxed: the futures of a whole containment, nested by value, are more than the compiler lays out.
+    Work::leased(
+        deps,
+        &key,
+        holder,
+        carry_out(work, &member, &facts, tally).boxed_local(),
+    )
+    .await
 }
 
 /// Waits until nobody else works on the record of this entity; says whether that came to be.

@@ -3,9 +3,9 @@
 use std::cell::{Cell, RefCell};
 use std::collections::{HashSet, VecDeque};
 
-use futures_util::StreamExt;
 use futures_util::future::join;
 use futures_util::stream::iter;
+use futures_util::{FutureExt, StreamExt};
 use lambda_runtime::Diagnostic;
 use serde_json::Value;
 use tracing::Instrument;
@@ -309,7 +309,7 @@ async fn carry_out_first(requests: Vec<Request>, deps: &Deps) -> Outcome {
     let mut outcome = Outcome::Silent;
     for request in requests {
         // On the heap: eight of these at once are too much for a small stack.
-        outcome = Box::pin(carry_out(request, deps)).await;
+        outcome = carry_out(request, deps).boxed_local().await;
         if outcome != Outcome::Ended(Stage::Refused) {
             break;
         }

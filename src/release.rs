@@ -3,8 +3,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
-use futures_util::StreamExt;
 use futures_util::stream::iter;
+use futures_util::{FutureExt, StreamExt};
 
 use crate::admit::{Admission, admit};
 use crate::apply::{AT_ONCE, hold};
@@ -89,7 +89,8 @@ async fn take_up(deps: &Deps, request: &Request, holder: &str, loaded: Option<St
     let mut work = Work::new(deps, request, record, holder.to_owned(), Some(&stored));
     // The lease is taken before anything is read: a containment that was asked to stop must have stopped.
     save(&mut work, &[]).await?;
-    Work::leased(deps, &key, holder, undo_all(work)).await
+    // Boxed, as a containment's is.
+    Work::leased(deps, &key, holder, undo_all(work).boxed_local()).await
 }
 
 async fn save(work: &mut Work<'_>, changes: &[ChangeWrite]) -> Result<(), Stop> {

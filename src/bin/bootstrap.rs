@@ -9,6 +9,7 @@ use entity_lockdown::journal::{Journal, dynamo::Table};
 use entity_lockdown::moment::Moment;
 use entity_lockdown::notice::Publisher;
 use entity_lockdown::settings::Settings;
+use futures_util::FutureExt;
 use lambda_runtime::{Error, LambdaEvent, service_fn};
 use serde_json::Value;
 
@@ -45,7 +46,8 @@ async fn main() -> Result<(), Error> {
     lambda_runtime::run(service_fn(move |event: LambdaEvent<Value>| {
         let deps = Rc::clone(&deps);
         let deadline = Moment::from_millis(i64::try_from(event.context.deadline).unwrap_or(i64::MAX));
-        async move { handle(event.payload, deadline, &deps).await }
+        // Boxed: the runtime nests its handler's future in its own, by value.
+        async move { handle(event.payload, deadline, &deps).boxed_local().await }
     }))
     .await
 }

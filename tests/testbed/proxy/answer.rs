@@ -190,16 +190,16 @@ pub fn error_code(answer: &Answer) -> Option<String> {
     if let Some(code) = crate::xml::text(&body, "Code") {
         return Some(code.to_owned());
     }
-    let json: serde_json::Value = serde_json::from_str(&body).unwrap_or_default();
+    let json: Value = serde_json::from_str(&body).unwrap_or_default();
     let code = json
         .get("__type")
         .or_else(|| json.get("code"))
-        .and_then(serde_json::Value::as_str)?;
+        .and_then(Value::as_str)?;
     Some(code.rsplit('#').next().unwrap_or(code).to_owned())
 }
 
 /// A JSON answer of the control endpoint.
-pub fn json(value: &serde_json::Value) -> Answer {
+pub fn json(value: &Value) -> Answer {
     answer(200, "application/json", &[], value.to_string())
 }
 
