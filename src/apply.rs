@@ -319,9 +319,8 @@ pub(crate) async fn confirm(work: &mut Work<'_>, member: &Member, tally: &mut Ta
     }
     tokio::time::sleep(work.deps.settings.confirm).await;
     let holds = |step: &RecordedStep| {
-        matches!(step.state, StepState::Applied | StepState::Unchanged)
-            && step.step.reverses()
-            && step.step.pause().is_none()
+        let lasts = step.step.pause().is_none() && !step.step.exposes();
+        lasts && matches!(step.state, StepState::Applied | StepState::Unchanged)
     };
     let steps = work.record.steps.iter_mut().filter(|step| holds(step));
     let holding = iter(steps).map(|step| async {

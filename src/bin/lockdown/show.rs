@@ -274,7 +274,7 @@ mod tests {
           2026-11-22 17:00:02 UTC  contain: Partial
 
         To release (asks for the ExternalId)
-          lockdown publish --topic-arn arn:aws:sns:us-east-1:111111111111:requests --action release --entity-arn arn:aws:iam::222222222222:user/alice
+          lockdown publish --topic-arn 'arn:aws:sns:us-east-1:111111111111:requests' --action release --entity-arn 'arn:aws:iam::222222222222:user/alice'
         "#);
     }
 

@@ -220,8 +220,8 @@ mod tests {
                                                                                       stays open: sessions that bob has assumed elsewhere
 
         2 containments are open. To release (asks for the ExternalId):
-          lockdown publish --topic-arn arn:aws:sns:us-east-1:111111111111:requests --action release --entity-arn arn:aws:iam::222222222222:user/alice
-          lockdown publish --topic-arn arn:aws:sns:us-east-1:111111111111:requests --action release --entity-arn arn:aws:iam::222222222222:user/bob
+          lockdown publish --topic-arn 'arn:aws:sns:us-east-1:111111111111:requests' --action release --entity-arn 'arn:aws:iam::222222222222:user/alice'
+          lockdown publish --topic-arn 'arn:aws:sns:us-east-1:111111111111:requests' --action release --entity-arn 'arn:aws:iam::222222222222:user/bob'
         "#);
     }
 
@@ -229,7 +229,7 @@ mod tests {
     fn a_terminal_never_breaks_a_command_and_no_line_of_the_table_is_too_long() {
         let text = written(&two(), Some(120), false);
         assert!(
-            text.contains("--action release --entity-arn arn:aws:iam::222222222222:user/bob"),
+            text.contains("--action release --entity-arn 'arn:aws:iam::222222222222:user/bob'"),
             "{text}"
         );
         let table = text.split("\n\n").next().unwrap_or_default();
@@ -243,7 +243,7 @@ mod tests {
           arn:aws:iam::222222222222:user/alice
           containment 558949d769105c63
           contained, opened 1 h 1 min ago
-          release: lockdown publish --topic-arn arn:aws:sns:us-east-1:111111111111:requests --action release --entity-arn arn:aws:iam::222222222222:user/alice
+          release: lockdown publish --topic-arn 'arn:aws:sns:us-east-1:111111111111:requests' --action release --entity-arn 'arn:aws:iam::222222222222:user/alice'
 
         IAM user bob in account 222222222222
           arn:aws:iam::222222222222:user/bob
@@ -251,7 +251,7 @@ mod tests {
           partial, opened 1 h 1 min ago
           left: attach AWSDenyAll to the user bob: iam:AttachUserPolicy: AccessDenied
           left: stays open: sessions that bob has assumed elsewhere
-          release: lockdown publish --topic-arn arn:aws:sns:us-east-1:111111111111:requests --action release --entity-arn arn:aws:iam::222222222222:user/bob
+          release: lockdown publish --topic-arn 'arn:aws:sns:us-east-1:111111111111:requests' --action release --entity-arn 'arn:aws:iam::222222222222:user/bob'
         "#);
     }
 
