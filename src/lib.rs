@@ -25,6 +25,7 @@ pub mod moment;
 pub mod notice;
 pub mod plan;
 pub mod record;
+mod recording;
 pub mod release;
 pub mod request;
 pub mod settings;
