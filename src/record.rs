@@ -17,7 +17,7 @@ use crate::steps::Step;
 pub const FORMAT: u32 = 1;
 
 /// How many messages are remembered; older ones are older than the newest decided one, and so refused as stale.
-const MESSAGES_KEPT: usize = 200;
+const MESSAGES_KEPT: usize = 50;
 
 /// How many entries the history keeps.
 const HISTORY_KEPT: usize = 200;
