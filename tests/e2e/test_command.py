@@ -5,6 +5,7 @@ import json
 import os
 import pty
 import select
+import shlex
 import struct
 import subprocess
 import termios
@@ -138,7 +139,7 @@ def test_a_responder_locks_looks_and_releases(command: Command, user: User) -> N
     assert record["containment"] == mine["containmentId"]
 
     # The command that notice and status give is the one that works.
-    line = mine["releaseCommand"].split()
+    line = shlex.split(mine["releaseCommand"])
     assert line[0] == "lockdown"
     released = command.run(*line[1:], "--wait")
     assert released.code == DONE and f"Released: {user.arn}" in released.out, released
