@@ -172,6 +172,28 @@ pub(crate) async fn wait_for_holder(deps: &Deps, request: &Request, holder: &str
 pub(crate) const STALE: &str =
     "a newer request was decided for this entity, so this one is stale: publish a new message if it is still meant";
 
+/// What a failed survey means for the entity: that depends on how far its record had come.
+fn not_surveyed_summary(record: &Record, request: &Request, failure: &Failure) -> String {
+    let entity = &request.entity;
+    let opened = record.opened.for_people();
+    match (record.status, failure.reason) {
+        (Status::Contained, _) => format!(
+            "The {entity} could not be looked at now: {failure}. Its containment of {opened} was not touched, and stands"
+        ),
+        _ if !record.steps.is_empty() => format!(
+            "The {entity} could not be looked at now: {failure}. Its containment of {opened} was begun and NOT finished: \
+             what it had planned may be done in part only, and an instance may still be open for the settle"
+        ),
+        (_, Reason::Absent) => {
+            format!(
+                "The {entity} does not exist in account {}: nothing was changed ({failure})",
+                entity.account
+            )
+        }
+        _ => format!("The {entity} was NOT contained: {failure}"),
+    }
+}
+
 async fn not_surveyed(mut work: Work<'_>, failure: Failure) -> Result<Outcome, Stop> {
     let request = work.request;
     let attempts = work.record.seen_mut(request).attempts;
@@ -179,24 +201,10 @@ async fn not_surveyed(mut work: Work<'_>, failure: Failure) -> Result<Outcome, S
         work.close().await?;
         return Ok(Outcome::Retry(failure.to_string()));
     }
-    let entity = &request.entity;
-    let stands = !work.record.steps.is_empty();
-    if !stands {
+    if work.record.steps.is_empty() {
         work.record.status = Status::Failed;
     }
-    let summary = match failure.reason {
-        _ if stands => format!(
-            "The {entity} could not be looked at now: {failure}. Its containment of {} was not touched, and stands",
-            work.record.opened.for_people()
-        ),
-        Reason::Absent => {
-            format!(
-                "The {entity} does not exist in account {}: nothing was changed ({failure})",
-                entity.account
-            )
-        }
-        _ => format!("The {entity} was NOT contained: {failure}"),
-    };
+    let summary = not_surveyed_summary(&work.record, request, &failure);
     let next = vec!["Check the ARN, mend what is named above, and publish the message again".to_owned()];
     let report = Report {
         next,
@@ -375,4 +383,35 @@ pub(crate) async fn finish(work: &mut Work<'_>, report: &Report) -> Result<(), S
         tracing::warn!(entity = %work.record.entity, "the record was not closed: {stop:?}");
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::admit::tests::request;
+    use crate::record::tests::kept;
+    use crate::request::Action;
+
+    #[test]
+    fn only_what_was_contained_to_its_end_is_said_to_stand_when_it_can_not_be_looked_at() {
+        let text = kept()
+            .into_iter()
+            .find(|(name, _)| name == "1-instance")
+            .expect("the record")
+            .1;
+        let mut record: Record = serde_json::from_str(&text).expect("a record");
+        let asked = request(Action::Contain, "m1", 0);
+        let failure = Failure::own("ec2:DescribeInstances", "i-1", "222222222222", "AccessDenied", "no");
+        assert!(not_surveyed_summary(&record, &asked, &failure).contains("stands"));
+        for status in [Status::Containing, Status::Partial, Status::Releasing, Status::Failed] {
+            record.status = status;
+            let said = not_surveyed_summary(&record, &asked, &failure);
+            assert!(
+                said.contains("NOT finished") && !said.contains("stands"),
+                "{status}: {said}"
+            );
+        }
+        record.steps.clear();
+        assert!(not_surveyed_summary(&record, &asked, &failure).contains("NOT contained"));
+    }
 }
