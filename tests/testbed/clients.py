@@ -40,7 +40,7 @@ class Endpoints:
     def client(self, service: str, who: Credentials | str, region: str = REGION, *, endpoint: str = "") -> Any:
         """A client for `service`; a plain account number means that account's root. One attempt: tests want the answer."""
         credentials = Credentials.root(who) if isinstance(who, str) else who
-        url = endpoint or (self.ec2 if service == "ec2" else self.aws)
+        url = endpoint or (self.ec2 if service in ("ec2", "autoscaling") else self.aws)
         return boto3.client(
             service,
             region_name=region,

@@ -1,7 +1,6 @@
-"""Launchers of the two emulators: ministack for everything but EC2, moto for EC2."""
+"""Launchers of the two emulators: moto for EC2 and Auto Scaling, ministack for everything else."""
 
 import http.client
-import shutil
 import ssl
 import sys
 from collections.abc import Callable
@@ -12,7 +11,7 @@ from .certificates import Certificates
 from .ports import free_port
 from .process import Child
 
-LAUNCH = Path(__file__).parent / "launch" / "ministack_main.py"
+LAUNCH = Path(__file__).parent / "launch"
 
 
 def _answers(connection: http.client.HTTPConnection, path: str) -> bool:
@@ -46,7 +45,7 @@ def start_ministack(folder: Path, certificates: Certificates) -> tuple[Child, st
         "IOT_MTLS_ENABLED": "0",
         "SFTP_ENABLED": "0",
     }
-    child = Child("ministack", [sys.executable, str(LAUNCH)], env, folder / "ministack.log")
+    child = Child("ministack", [sys.executable, str(LAUNCH / "ministack_main.py")], env, folder / "ministack.log")
     trust = ssl.create_default_context(cafile=str(certificates.ca))
 
     def ready() -> bool:
@@ -57,16 +56,16 @@ def start_ministack(folder: Path, certificates: Certificates) -> tuple[Child, st
 
 
 def start_moto(folder: Path) -> tuple[Child, str]:
-    """Starts moto for EC2; it is one account, the member's."""
+    """Starts moto for EC2 and Auto Scaling; it is one account, the member's."""
     port = free_port()
-    server = shutil.which("moto_server", path=str(Path(sys.executable).parent)) or "moto_server"
     env = {
         "PATH": "/usr/bin:/bin",
         "TMPDIR": str(folder),
         "MOTO_ACCOUNT_ID": MEMBER,
         "MOTO_IAM_LOAD_MANAGED_POLICIES": "true",
     }
-    child = Child("moto", [server, "-H", "127.0.0.1", "-p", str(port)], env, folder / "moto.log")
+    command = [sys.executable, str(LAUNCH / "moto_main.py"), "-H", "127.0.0.1", "-p", str(port)]
+    child = Child("moto", command, env, folder / "moto.log")
 
     def ready() -> bool:
         return _answers(http.client.HTTPConnection("127.0.0.1", port, timeout=2), "/moto-api/")

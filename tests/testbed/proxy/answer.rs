@@ -155,6 +155,27 @@ pub fn pretend(call: &Call, body: Option<&str>) -> Answer {
     }
 }
 
+/// How the call's service says that it doesn't know who signed.
+pub fn unknown_caller(call: &Call) -> Refusal {
+    let (status, code, message) = match call.service.as_str() {
+        "ec2" => (
+            401,
+            "AuthFailure",
+            "AWS was not able to validate the provided access credentials",
+        ),
+        _ => (
+            403,
+            "InvalidClientTokenId",
+            "The security token included in the request is invalid.",
+        ),
+    };
+    Refusal {
+        status,
+        code: code.to_owned(),
+        message: message.to_owned(),
+    }
+}
+
 /// How the call's service says that there were too many.
 pub fn throttled(call: &Call) -> Refusal {
     let (status, code) = match call.service.as_str() {

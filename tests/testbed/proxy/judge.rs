@@ -1,5 +1,5 @@
-//! Whether the caller's policies allow an EC2 call, which moto doesn't ask: ministack's `SimulatePrincipalPolicy` answers, on
-//! the resources and context keys that the Service Authorization Reference lists for the action.
+//! Whether the caller's policies allow a call of EC2 or Auto Scaling, which moto doesn't ask: ministack's
+//! `SimulatePrincipalPolicy` answers, on the resources and context keys in `demands.rs`.
 
 use std::collections::HashMap;
 use std::sync::{Mutex, PoisonError};
@@ -8,19 +8,16 @@ use std::time::{Duration, Instant};
 use crate::AnyError;
 use crate::answer::Refusal;
 use crate::call::Call;
-use crate::ec2::{Facts, Resource};
+use crate::demands::{Demand, demands};
+use crate::facts::Facts;
 use crate::upstream::Upstream;
 use crate::xml;
 
 /// Long enough to spare the questions of one containment, short enough for a test that changes a policy.
 const CACHE: Duration = Duration::from_millis(500);
 
-/// One thing that must be allowed for a call to go on.
-struct Demand {
-    action: String,
-    resource: String,
-    context: Vec<(String, Vec<String>)>,
-}
+/// Context keys with several values.
+const LISTS: [&str; 2] = ["aws:TagKeys", "autoscaling:VPCZoneIdentifiers"];
 
 /// Judges, and remembers for a moment.
 #[derive(Default)]
@@ -37,19 +34,7 @@ impl Judge {
         for demand in demands(call, facts).await? {
             let decision = self.decision(&role, &demand, facts, iam).await?;
             if decision != "allowed" {
-                let because = if decision == "explicitDeny" {
-                    "with an explicit deny"
-                } else {
-                    "because no policy allows it"
-                };
-                return Ok(Some(Refusal {
-                    status: 403,
-                    code: "UnauthorizedOperation".to_owned(),
-                    message: format!(
-                        "You are not authorized to perform this operation. User: {} is not authorized to perform: {} on resource: {} {because}",
-                        facts.caller.arn, demand.action, demand.resource
-                    ),
-                }));
+                return Ok(Some(denial(call, facts, &demand, decision == "explicitDeny")));
             }
         }
         Ok(None)
@@ -83,6 +68,31 @@ impl Judge {
     }
 }
 
+/// A denial in the service's own words.
+fn denial(call: &Call, facts: &Facts<'_>, demand: &Demand, explicitly: bool) -> Refusal {
+    let because = if explicitly {
+        "with an explicit deny"
+    } else {
+        "because no policy allows it"
+    };
+    let message = format!(
+        "User: {} is not authorized to perform: {} on resource: {} {because}",
+        facts.caller.arn, demand.action, demand.resource
+    );
+    let (code, message) = match call.service.as_str() {
+        "ec2" => (
+            "UnauthorizedOperation",
+            format!("You are not authorized to perform this operation. {message}"),
+        ),
+        _ => ("AccessDenied", message),
+    };
+    Refusal {
+        status: 403,
+        code: code.to_owned(),
+        message,
+    }
+}
+
 fn question(role: &str, demand: &Demand) -> Vec<(String, String)> {
     let mut form = vec![
         ("Action".to_owned(), "SimulatePrincipalPolicy".to_owned()),
@@ -93,7 +103,11 @@ fn question(role: &str, demand: &Demand) -> Vec<(String, String)> {
     ];
     for (number, (name, values)) in (1..).zip(&demand.context) {
         let entry = format!("ContextEntries.member.{number}");
-        let kind = if name == "aws:TagKeys" { "stringList" } else { "string" };
+        let kind = if LISTS.contains(&name.as_str()) {
+            "stringList"
+        } else {
+            "string"
+        };
         form.push((format!("{entry}.ContextKeyName"), name.clone()));
         form.push((format!("{entry}.ContextKeyType"), kind.to_owned()));
         for (number, value) in (1..).zip(values) {
@@ -101,107 +115,4 @@ fn question(role: &str, demand: &Demand) -> Vec<(String, String)> {
         }
     }
     form
-}
-
-async fn demands(call: &Call, facts: &Facts<'_>) -> Result<Vec<Demand>, AnyError> {
-    let action = format!("ec2:{}", call.action);
-    let demand = |resource: String, context| Demand {
-        action: action.clone(),
-        resource,
-        context,
-    };
-    let all = match call.action.as_str() {
-        "CreateSecurityGroup" => {
-            let (any, tags) = (arn(facts, "security-group/*"), request_tags(call));
-            let vpc = arn(facts, &format!("vpc/{}", call.param("VpcId")));
-            let mut all = vec![demand(any.clone(), tags.clone()), demand(vpc, Vec::new())];
-            if !tags.is_empty() {
-                let mut context = tags;
-                context.push(("ec2:CreateAction".to_owned(), vec![call.action.clone()]));
-                all.push(Demand {
-                    action: "ec2:CreateTags".to_owned(),
-                    resource: any,
-                    context,
-                });
-            }
-            all
-        }
-        "CreateTags" | "DeleteTags" => call
-            .list("ResourceId")
-            .into_iter()
-            .map(|id| demand(arn(facts, &path_of(id)), Vec::new()))
-            .collect(),
-        "AuthorizeSecurityGroupIngress"
-        | "AuthorizeSecurityGroupEgress"
-        | "RevokeSecurityGroupIngress"
-        | "RevokeSecurityGroupEgress"
-        | "DeleteSecurityGroup" => {
-            let id = call.param("GroupId");
-            vec![demand(
-                arn(facts, &path_of(id)),
-                resource_context(facts, facts.group(id).await?.as_ref()),
-            )]
-        }
-        "ModifyNetworkInterfaceAttribute" => {
-            let id = call.param("NetworkInterfaceId");
-            let context = resource_context(facts, facts.interface(id).await?.as_ref());
-            let mut all = vec![demand(arn(facts, &path_of(id)), context)];
-            for id in call.list("SecurityGroupId") {
-                let context = resource_context(facts, facts.group(id).await?.as_ref());
-                all.push(demand(arn(facts, &path_of(id)), context));
-            }
-            all
-        }
-        "ModifyInstanceAttribute" => vec![demand(arn(facts, &path_of(call.param("InstanceId"))), Vec::new())],
-        // The Describe calls know no resource.
-        _ => vec![demand("*".to_owned(), Vec::new())],
-    };
-    Ok(all)
-}
-
-fn arn(facts: &Facts<'_>, path: &str) -> String {
-    let partition = facts.caller.arn.split(':').nth(1).unwrap_or("aws");
-    format!("arn:{partition}:ec2:{}:{}:{path}", facts.region, facts.caller.account)
-}
-
-fn path_of(id: &str) -> String {
-    let kind = match id.split('-').next() {
-        Some("sg") => "security-group",
-        Some("eni") => "network-interface",
-        Some("i") => "instance",
-        Some("vpc") => "vpc",
-        _ => "unknown",
-    };
-    format!("{kind}/{id}")
-}
-
-/// The keys of a resource that exists: its tags and its VPC.
-fn resource_context(facts: &Facts<'_>, resource: Option<&Resource>) -> Vec<(String, Vec<String>)> {
-    let Some(resource) = resource else { return Vec::new() };
-    let mut context = vec![("ec2:Vpc".to_owned(), vec![arn(facts, &format!("vpc/{}", resource.vpc))])];
-    for (key, value) in &resource.tags {
-        context.push((format!("aws:ResourceTag/{key}"), vec![value.clone()]));
-        context.push((format!("ec2:ResourceTag/{key}"), vec![value.clone()]));
-    }
-    context
-}
-
-/// `aws:RequestTag/KEY` and `aws:TagKeys` of the tags that a call makes.
-fn request_tags(call: &Call) -> Vec<(String, Vec<String>)> {
-    let keys = (1..).map_while(|number| {
-        let tag = format!("TagSpecification.1.Tag.{number}");
-        let key = call.params.get(&format!("{tag}.Key"))?;
-        Some((key.clone(), call.param(&format!("{tag}.Value")).to_owned()))
-    });
-    let tags: Vec<_> = keys.collect();
-    if tags.is_empty() {
-        return Vec::new();
-    }
-    let names = tags.iter().map(|(key, _)| key.clone()).collect();
-    let mut context: Vec<_> = tags
-        .into_iter()
-        .map(|(key, value)| (format!("aws:RequestTag/{key}"), vec![value]))
-        .collect();
-    context.push(("aws:TagKeys".to_owned(), names));
-    context
 }

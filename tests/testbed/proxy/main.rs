@@ -1,21 +1,26 @@
 //! The proxy between the function and the emulators of the test bed.
 //!
-//! It records every call, judges EC2 calls by the caller's policies, refuses what AWS refuses and the emulators accept,
+//! It records every call, judges calls of EC2 and Auto Scaling by the caller's policies, refuses what AWS refuses and the emulators accept,
 //! and can lose, refuse, throttle, delay or cut calls as a test asks (`/_proxy/rules`).
 //! The way of a call is in `way.rs`.
 
 mod answer;
+mod auto_scaling;
 mod call;
 mod control;
+mod demands;
 mod ec2;
+mod facts;
 mod form;
+mod instance_attribute;
 mod judge;
+mod network_acl;
+mod network_interface;
 mod record;
 mod rules;
 mod sessions;
 mod sns;
 mod tls;
-mod tracking;
 mod upstream;
 mod way;
 mod xml;
@@ -50,10 +55,10 @@ struct Arguments {
     /// The authority that signed the emulator's certificate (PEM).
     #[arg(long)]
     ca: PathBuf,
-    /// The emulator of everything but EC2, e.g. `https://127.0.0.1:4566`.
+    /// The emulator of everything but EC2 and Auto Scaling, e.g. `https://127.0.0.1:4566`.
     #[arg(long)]
     aws: String,
-    /// The emulator of EC2, e.g. `http://127.0.0.1:5001`.
+    /// The emulator of EC2 and Auto Scaling, e.g. `http://127.0.0.1:5001`.
     #[arg(long)]
     ec2: String,
 }

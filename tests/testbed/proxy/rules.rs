@@ -3,8 +3,14 @@
 //! A rule matches by `service`, `action` and `contains` (in path and decoded body; each optional), leaves the first `skip`
 //! matching calls alone and then hits `count` times (absent: always). `fault` says what happens:
 //! `lose` (the answer of a success, nothing forwarded; `body` replaces the answer), `refuse` (`status`, `code`, `message`),
-//! `throttle`, `delay` (`ms`; later rules still apply), `cut` (connection closed, nothing forwarded), `cut_after` (forwarded,
-//! then closed) and `requester_managed` (`contains` names an interface that AWS would not let anybody change).
+//! `throttle`, `delay` (`ms`; later rules still apply), `cut` (connection closed, nothing forwarded) and `cut_after` (forwarded,
+//! then closed).
+//!
+//! Some rules hit no call but say how the resource that `contains` names (its id, exactly) is to be seen as long as they stand:
+//! `requester_managed` (an interface of AWS's own), `interface_type` (`value`: `nat_gateway`, `trunk`, ...), `instance_state`
+//! (`value`: `stopping`, `pending`, ...), `lifecycle_state` of a member of an Auto Scaling group (`value`: `EnteringStandby`,
+//! ...) and `acl_quota` of a network ACL (`value`: rules of one direction and address family, the closing deny among them).
+//! What AWS refuses of such a resource is refused.
 
 use std::sync::{Mutex, PoisonError};
 
@@ -30,6 +36,28 @@ pub enum Fault {
     CutAfter,
     /// An interface of a load balancer and the like.
     RequesterManaged,
+    /// An interface of another type.
+    InterfaceType,
+    /// An instance in another state.
+    InstanceState,
+    /// A member of an Auto Scaling group in another state.
+    LifecycleState,
+    /// A network ACL with another quota.
+    AclQuota,
+}
+
+impl Fault {
+    /// Whether it says how a resource is seen, and hits no call.
+    fn is_appearance(self) -> bool {
+        match self {
+            Self::RequesterManaged
+            | Self::InterfaceType
+            | Self::InstanceState
+            | Self::LifecycleState
+            | Self::AclQuota => true,
+            Self::Lose | Self::Refuse | Self::Throttle | Self::Delay | Self::Cut | Self::CutAfter => false,
+        }
+    }
 }
 
 /// One rule.
@@ -66,6 +94,8 @@ pub struct Rule {
     /// `delay`: milliseconds.
     #[serde(default)]
     pub ms: u64,
+    /// How the resource is seen: its type, its state or its quota.
+    pub value: Option<String>,
 }
 
 impl Rule {
@@ -134,7 +164,7 @@ impl Rules {
     pub fn hits(&self, call: &Call) -> Vec<Rule> {
         self.with(|_, rules| {
             let mut found = Vec::new();
-            for rule in rules.iter_mut().filter(|rule| rule.fault != Fault::RequesterManaged) {
+            for rule in rules.iter_mut().filter(|rule| !rule.fault.is_appearance()) {
                 if rule.matches(call) && rule.hit() {
                     found.push(rule.clone());
                     if rule.fault != Fault::Delay {
@@ -146,11 +176,55 @@ impl Rules {
         })
     }
 
-    /// The interfaces that are said to be requester-managed.
-    pub fn requester_managed(&self) -> Vec<String> {
+    /// How resources are to be seen right now.
+    pub fn appearances(&self) -> Appearances {
         self.with(|_, rules| {
-            let managed = rules.iter().filter(|rule| rule.fault == Fault::RequesterManaged);
-            managed.filter_map(|rule| rule.contains.clone()).collect()
+            Appearances(
+                rules
+                    .iter()
+                    .filter(|rule| rule.fault.is_appearance())
+                    .cloned()
+                    .collect(),
+            )
         })
+    }
+}
+
+/// How resources are to be seen; of two rules for one resource the newer counts.
+pub struct Appearances(Vec<Rule>);
+
+impl Appearances {
+    fn find(&self, fault: Fault, id: &str) -> Option<&Rule> {
+        let about = |rule: &&Rule| rule.fault == fault && rule.contains.as_deref() == Some(id);
+        self.0.iter().rev().find(about)
+    }
+
+    fn value(&self, fault: Fault, id: &str) -> Option<String> {
+        self.find(fault, id)?.value.clone()
+    }
+
+    /// Whether an interface is said to be requester-managed.
+    pub fn requester_managed(&self, interface: &str) -> bool {
+        self.find(Fault::RequesterManaged, interface).is_some()
+    }
+
+    /// The type that an interface is said to be of.
+    pub fn interface_type(&self, interface: &str) -> Option<String> {
+        self.value(Fault::InterfaceType, interface)
+    }
+
+    /// The state that an instance is said to be in.
+    pub fn instance_state(&self, instance: &str) -> Option<String> {
+        self.value(Fault::InstanceState, instance)
+    }
+
+    /// The state that a member of an Auto Scaling group is said to be in.
+    pub fn lifecycle_state(&self, instance: &str) -> Option<String> {
+        self.value(Fault::LifecycleState, instance)
+    }
+
+    /// How many rules of a direction and an address family a network ACL is said to take.
+    pub fn acl_quota(&self, acl: &str) -> Option<usize> {
+        self.value(Fault::AclQuota, acl)?.parse().ok()
     }
 }

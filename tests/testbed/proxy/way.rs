@@ -1,4 +1,4 @@
-//! The way of a call: recorded, judged and checked (EC2, SNS), hit by rules, forwarded, its answer completed.
+//! The way of a call: recorded, judged and checked (EC2, Auto Scaling, SNS), hit by rules, forwarded, its answer completed.
 
 use std::time::Duration;
 
@@ -10,15 +10,19 @@ use hyper::{Request, Response};
 
 use crate::AnyError;
 use crate::answer::{self, Refusal};
+use crate::auto_scaling;
 use crate::call::Call;
 use crate::control::control;
-use crate::ec2::{self, Facts};
+use crate::ec2;
+use crate::facts::Facts;
+use crate::instance_attribute;
 use crate::judge::Judge;
+use crate::network_acl;
+use crate::network_interface;
 use crate::record::Record;
 use crate::rules::{Fault, Rules};
 use crate::sessions::{Caller, Sessions};
 use crate::sns;
-use crate::tracking::Tracking;
 use crate::upstream::{Answer, Upstream};
 
 /// All that the proxy holds.
@@ -27,7 +31,8 @@ pub struct Proxy {
     ec2: Upstream,
     sessions: Sessions,
     judge: Judge,
-    tracking: Tracking,
+    /// Counting an ACL's entries and adding one must be one act, or two calls at once would exceed the quota.
+    entries: tokio::sync::Mutex<()>,
     /// Faults asked for.
     pub rules: Rules,
     /// Calls so far.
@@ -70,7 +75,7 @@ impl Proxy {
             ec2,
             sessions: Sessions::default(),
             judge: Judge::default(),
-            tracking: Tracking::default(),
+            entries: tokio::sync::Mutex::default(),
             rules: Rules::default(),
             record: Record::default(),
         }
@@ -121,7 +126,11 @@ impl Proxy {
                     cut_after = true;
                     continue;
                 }
-                Fault::RequesterManaged => continue,
+                Fault::RequesterManaged
+                | Fault::InterfaceType
+                | Fault::InstanceState
+                | Fault::LifecycleState
+                | Fault::AclQuota => continue,
                 Fault::Cut => None,
                 Fault::Lose => Some(answer::pretend(call, rule.body.as_deref())),
                 Fault::Throttle => Some(answer::refuse(call, &answer::throttled(call))),
@@ -138,6 +147,14 @@ impl Proxy {
             };
             return Ok(Outcome { by: "rule", answer });
         }
+        let _one_at_a_time = if call.action == "CreateNetworkAclEntry" {
+            Some(self.entries.lock().await)
+        } else {
+            None
+        };
+        if let Some(refusal) = self.full(call, caller).await? {
+            return Ok(Outcome::refused("check", call, &refusal));
+        }
         let answer = self.forward(parts, body, call).await?;
         Ok(Outcome {
             by: "aws",
@@ -147,30 +164,43 @@ impl Proxy {
 
     /// What AWS would refuse before it does anything, and the emulators wouldn't.
     async fn refusal(&self, call: &Call, caller: Option<&Caller>) -> Result<Option<Outcome>, AnyError> {
-        match (call.service.as_str(), caller) {
-            ("sns", _) => Ok(sns::check(call).map(|refusal| Outcome::refused("check", call, &refusal))),
-            ("ec2", None) => {
-                let message = "AWS was not able to validate the provided access credentials";
-                let refusal = Refusal {
-                    status: 401,
-                    code: "AuthFailure".to_owned(),
-                    message: message.to_owned(),
-                };
-                Ok(Some(Outcome::refused("judge", call, &refusal)))
-            }
-            ("ec2", Some(caller)) => {
-                let facts = Facts {
-                    upstream: &self.ec2,
-                    caller,
-                    region: &call.region,
-                };
-                if let Some(refusal) = self.judge.judge(call, &facts, &self.aws).await? {
-                    return Ok(Some(Outcome::refused("judge", call, &refusal)));
-                }
-                let refusal = ec2::check(call, &facts, &self.rules.requester_managed()).await?;
-                Ok(refusal.map(|refusal| Outcome::refused("check", call, &refusal)))
+        let service = call.service.as_str();
+        if service == "sns" {
+            return Ok(sns::check(call).map(|refusal| Outcome::refused("check", call, &refusal)));
+        }
+        if !is_motos(service) {
+            return Ok(None);
+        }
+        let Some(caller) = caller else {
+            return Ok(Some(Outcome::refused("judge", call, &answer::unknown_caller(call))));
+        };
+        let facts = self.facts(call, caller);
+        if let Some(refusal) = self.judge.judge(call, &facts, &self.aws).await? {
+            return Ok(Some(Outcome::refused("judge", call, &refusal)));
+        }
+        let seen = self.rules.appearances();
+        let refusal = match service {
+            "autoscaling" => auto_scaling::check(call, &seen),
+            _ => ec2::check(call, &facts, &seen).await?,
+        };
+        Ok(refusal.map(|refusal| Outcome::refused("check", call, &refusal)))
+    }
+
+    /// The refusal of an entry that a network ACL has no room for.
+    async fn full(&self, call: &Call, caller: Option<&Caller>) -> Result<Option<Refusal>, AnyError> {
+        match caller {
+            Some(caller) if call.action == "CreateNetworkAclEntry" => {
+                network_acl::check_quota(call, &self.facts(call, caller), &self.rules.appearances()).await
             }
             _ => Ok(None),
+        }
+    }
+
+    fn facts<'a>(&'a self, call: &'a Call, caller: &'a Caller) -> Facts<'a> {
+        Facts {
+            upstream: &self.ec2,
+            caller,
+            region: &call.region,
         }
     }
 
@@ -178,15 +208,17 @@ impl Proxy {
         for name in [EXPECT, TRANSFER_ENCODING, CONNECTION] {
             parts.headers.remove(name);
         }
-        let mut answer = if call.service != "ec2" {
-            self.aws.send(parts, body).await?
-        } else if call.has("ConnectionTrackingSpecification") {
-            match self.tracking.set(call) {
-                Ok(()) => answer::pretend(call, None),
-                Err(refusal) => answer::refuse(call, &refusal),
-            }
+        let mut answer = if is_motos(&call.service) {
+            let (types, body) = match network_interface::without_type_filter(call) {
+                Some((types, form)) => {
+                    parts.headers.remove(CONTENT_LENGTH);
+                    (types, Bytes::from(form))
+                }
+                None => (Vec::new(), body),
+            };
+            self.completed(self.ec2.send(parts, body).await?, call, &types)
         } else {
-            self.completed(self.ec2.send(parts, body).await?, call)
+            self.aws.send(parts, body).await?
         };
         if call.action == "AssumeRole" && answer.status().is_success() {
             self.sessions.learn(&answer);
@@ -197,14 +229,20 @@ impl Proxy {
         Ok(answer)
     }
 
-    /// Adds what moto doesn't give back.
-    fn completed(&self, answer: Answer, call: &Call) -> Answer {
-        if !matches!(call.action.as_str(), "DescribeNetworkInterfaces" | "DescribeInstances") {
-            return answer;
-        }
-        answer.map(|body| {
-            let xml = self.tracking.inject(String::from_utf8_lossy(&body).into_owned());
-            Bytes::from(ec2::mark_managed(&xml, &self.rules.requester_managed()))
-        })
+    /// Shows resources as the rules say, and interfaces of the wanted types alone.
+    fn completed(&self, answer: Answer, call: &Call, types: &[String]) -> Answer {
+        let seen = self.rules.appearances();
+        let change = |xml: &str| match call.action.as_str() {
+            "DescribeNetworkInterfaces" => network_interface::described(xml, &seen, types),
+            "DescribeInstances" => network_interface::with_types(&instance_attribute::with_states(xml, &seen), &seen),
+            "DescribeAutoScalingInstances" | "DescribeAutoScalingGroups" => auto_scaling::with_states(xml, &seen),
+            _ => xml.to_owned(),
+        };
+        answer.map(|body| Bytes::from(change(&String::from_utf8_lossy(&body))))
     }
+}
+
+/// Whether moto answers for a service.
+fn is_motos(service: &str) -> bool {
+    ["ec2", "autoscaling"].contains(&service)
 }
