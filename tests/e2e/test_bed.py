@@ -12,11 +12,12 @@ import pytest
 from botocore.exceptions import ClientError, ConnectionClosedError
 from testbed.accounts import HUB, MEMBER
 from testbed.bed import Bed
+from testbed.callers import limited_role, refusal, session_through_proxy, through_proxy
 from testbed.clients import Credentials
 from testbed.instances import Instance, make_instance, make_vpc
 from testbed.product import lead_to_proxy
 from testbed.self_check import DENY_ALL
-from testbed.victims import ADMIN, Role, allowed, make_function, make_role, make_user, unique
+from testbed.victims import ADMIN, allowed, make_function, make_role, make_user, unique
 from testbed.zip import write_package
 
 
@@ -24,37 +25,6 @@ from testbed.zip import write_package
 def instance(bed: Bed) -> Instance:
     """One with three interfaces."""
     return make_instance(bed.endpoints, interfaces=3)
-
-
-def through_proxy(bed: Bed, service: str, who: Credentials | str) -> Any:
-    """A client that takes the function's way."""
-    return bed.endpoints.client(service, who, endpoint=bed.proxy.url)
-
-
-def session_through_proxy(bed: Bed, role: Role, name: str = "session") -> Credentials:
-    """A session that the proxy has seen being made, as it sees the function's."""
-    operator = make_user(bed.endpoints).credentials
-    sts = through_proxy(bed, "sts", operator)
-    return Credentials.of_session(sts.assume_role(RoleArn=role.arn, RoleSessionName=name)["Credentials"])
-
-
-def limited_role(bed: Bed, *statements: dict[str, Any]) -> Role:
-    """A role with these statements alone."""
-    role = make_role(bed.endpoints)
-    iam = bed.endpoints.client("iam", MEMBER)
-    iam.detach_role_policy(RoleName=role.name, PolicyArn=ADMIN)
-    document = json.dumps({"Version": "2012-10-17", "Statement": list(statements)})
-    iam.put_role_policy(RoleName=role.name, PolicyName="limited", PolicyDocument=document)
-    return role
-
-
-def refusal(call: Any, **parameters: Any) -> str:
-    """The error code that a call gets, empty if it succeeds."""
-    try:
-        call(**parameters)
-    except ClientError as error:
-        return str(error.response["Error"]["Code"])
-    return ""
 
 
 # --- IAM ---------------------------------------------------------------------------------------------------------------

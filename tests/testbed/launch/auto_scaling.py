@@ -1,7 +1,7 @@
 """Auto Scaling groups that count, refuse and replace as AWS documents it.
 
-- Standby (Amazon EC2 Auto Scaling API Reference, EnterStandby, ExitStandby; User Guide, "Temporarily remove instances from your
-  Auto Scaling group"): with a decrement the desired capacity goes down, not below the minimum; without, a replacement is
+- Standby (Amazon EC2 Auto Scaling API Reference, EnterStandby and ExitStandby; User Guide, "Temporarily remove instances from
+  your Auto Scaling group"): with a decrement the desired capacity goes down, not below the minimum; without, a replacement is
   launched. Leaving raises it, not over the maximum. An instance in standby is neither checked for its health nor scaled in.
 - The words of the refusals are AWS's as seen in public reports; those for leaving standby are made after them.
 - Attaching adds to the desired capacity, whatever else is in the group (AttachInstances). What an update doesn't name stays;
@@ -128,8 +128,8 @@ def delete_group(self: Any, group_name: str, force: bool = False) -> None:
         raise ValidationError(f"AutoScalingGroup name not found - AutoScalingGroup '{group_name}' not found")
     group = self.autoscaling_groups[group_name]
     if group.instance_states and not force:
-        message = "You cannot delete an AutoScalingGroup while there are instances or pending Spot instance request(s) still in the group."
-        raise AutoscalingClientError("ResourceInUse", message)
+        what = "there are instances or pending Spot instance request(s) still in the group"
+        raise AutoscalingClientError("ResourceInUse", f"You cannot delete an AutoScalingGroup while {what}.")
     terminate(group, list(group.instance_states))
     self.autoscaling_groups.pop(group_name)
 

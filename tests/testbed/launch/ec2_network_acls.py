@@ -1,10 +1,10 @@
 """Network ACLs as AWS keeps them: rules of both address families, canonical blocks, errors for what isn't there.
 
-- A new ACL ends with a deny for all IPv4 (32767) and, in a VPC with IPv6, for all IPv6 (32768); the default one allows all under
-  100 and, for IPv6, 101 (Amazon VPC User Guide, "Default network ACL for a VPC" and "Custom network ACLs for your VPC").
+- A new ACL ends with a deny for all IPv4 (32767) and, in a VPC with IPv6, for all IPv6 (32768); the default one allows all
+  under 100 and, for IPv6, 101 (Amazon VPC User Guide, "Default network ACL for a VPC", "Custom network ACLs for your VPC").
 - A block is kept in its canonical form (Amazon EC2 API Reference, CreateNetworkAclEntry).
-- An entry that isn't there: `InvalidNetworkAclEntry.NotFound`; an ACL: `InvalidNetworkAclID.NotFound` (Amazon EC2 API Reference,
-  "Error codes"). moto fails with a stack trace for the one, and takes the other for a route table.
+- An entry that isn't there: `InvalidNetworkAclEntry.NotFound`; an ACL: `InvalidNetworkAclID.NotFound` (Amazon EC2 API
+  Reference, "Error codes"). moto fails with a stack trace for the one, and takes the other for a route table.
 """
 
 import ipaddress
@@ -26,7 +26,8 @@ def canonical(block: str | None) -> str | None:
     try:
         return str(ipaddress.ip_network(block, strict=False)) if block else None
     except ValueError as error:
-        raise EC2ClientError("InvalidParameterValue", f"Value ({block}) for parameter cidrBlock is invalid. {error}") from error
+        message = f"Value ({block}) for parameter cidrBlock is invalid. {error}"
+        raise EC2ClientError("InvalidParameterValue", message) from error
 
 
 def _add(backend: Any, acl: str, family: int, number: int, action: str) -> None:
@@ -84,9 +85,9 @@ def install() -> None:
                 raise InvalidNetworkAclIdError(acl)
         return describe(self, network_acl_ids, filters)
 
-    def associate_and_add_rules(self: Any, cidr_block: str, amazon_provided_ipv6_cidr_block: bool = False, *rest: Any, **more: Any) -> Any:
-        associated = associate(self, cidr_block, amazon_provided_ipv6_cidr_block, *rest, **more)
-        if amazon_provided_ipv6_cidr_block:
+    def associate_and_add_rules(self: Any, *rest: Any, **more: Any) -> Any:
+        associated = associate(self, *rest, **more)
+        if self.get_cidr_block_association_set(ipv6=True):
             for acl in list(self.ec2_backend.network_acls.values()):
                 if acl.vpc_id == self.id:
                     _add_ipv6(self.ec2_backend, acl)

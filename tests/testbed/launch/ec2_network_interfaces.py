@@ -26,9 +26,10 @@ LOCK = threading.RLock()
 
 
 def free_address(backend: Any, subnet: Any) -> str:
-    """The lowest address of a subnet that is free; AWS keeps the first four and the last (Amazon VPC User Guide, "Subnet CIDR blocks")."""
+    """The lowest free address; AWS keeps the first four and the last (Amazon VPC User Guide, "Subnet CIDR blocks")."""
     network = ipaddress.ip_network(subnet.cidr_block)
-    used = {a["PrivateIpAddress"] for eni in list(backend.enis.values()) if eni.subnet.id == subnet.id for a in eni.private_ip_addresses}
+    interfaces = [eni for eni in list(backend.enis.values()) if eni.subnet.id == subnet.id]
+    used = {address["PrivateIpAddress"] for eni in interfaces for address in eni.private_ip_addresses}
     for offset in range(4, network.num_addresses - 1):
         address = str(network.network_address + offset)
         if address not in used and address not in subnet._subnet_ips:
@@ -44,7 +45,8 @@ def make_aws_own(interface: Any, kind: str, description: str) -> None:
 
 def _install_creation() -> None:
     create, answer = NetworkInterfaceBackend.create_network_interface, ElasticNetworkInterfaces.create_network_interface
-    modify, delete = ElasticNetworkInterfaces.modify_network_interface_attribute, NetworkInterfaceBackend.delete_network_interface
+    modify = ElasticNetworkInterfaces.modify_network_interface_attribute
+    delete = NetworkInterfaceBackend.delete_network_interface
 
     def create_with_free_addresses(self: Any, subnet: Any, private_ip_address: Any = None, *rest: Any, **more: Any) -> Any:
         subnet = self.get_subnet(subnet) if isinstance(subnet, str) else subnet
@@ -102,7 +104,8 @@ def _install_owners() -> None:
 
     def endpoint_with_its_interfaces(self: Any, *rest: Any, **more: Any) -> Any:
         made = endpoint(self, *rest, **more)
-        kind = {"Interface": "vpc_endpoint", "GatewayLoadBalancer": "gateway_load_balancer_endpoint"}.get(made.vpc_endpoint_type)
+        kinds = {"Interface": "vpc_endpoint", "GatewayLoadBalancer": "gateway_load_balancer_endpoint"}
+        kind = kinds.get(made.vpc_endpoint_type)
         if kind == "gateway_load_balancer_endpoint":
             made.network_interface_ids = [self.create_network_interface(subnet, None).id for subnet in made.subnet_ids or []]
         for interface in made.network_interface_ids or [] if kind else []:

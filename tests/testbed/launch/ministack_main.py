@@ -1,4 +1,4 @@
-"""Starts ministack with what it leaves out of IAM and Lambda filled in.
+"""Starts ministack with what it leaves out of IAM, Lambda and SQS filled in.
 
 Run by path, not as a module: functions inherit the emulator's environment, and so it gets no PYTHONPATH.
 """
@@ -10,6 +10,7 @@ import iam_resources
 import missing_condition_keys
 import orphan_watch
 import principal_arn
+import queue_mappings
 import simulate_with_context
 from ministack import app
 
@@ -23,6 +24,7 @@ def main() -> None:
     iam_resources.install()
     missing_condition_keys.install()
     principal_arn.install()
+    queue_mappings.install()
     simulate_with_context.install()
     # As root it would also listen on 443, for a service that the bed doesn't use.
     app._port_is_bindable = lambda *_: False

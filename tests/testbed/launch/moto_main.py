@@ -8,6 +8,7 @@ import auto_scaling
 import ec2_instances
 import ec2_network_acls
 import ec2_network_interfaces
+import ec2_security_groups
 from moto import server
 
 
@@ -17,6 +18,7 @@ def main() -> None:
     ec2_instances.install()
     ec2_network_acls.install()
     ec2_network_interfaces.install()
+    ec2_security_groups.install()
     server.main()
 
 

@@ -42,19 +42,24 @@ def _policies(principal: str, account: str) -> tuple[list[Any], list[Any]]:
     return iam_evaluator._gather_role_policies(name, account), boundary
 
 
+def decide(principal: str, account: str, action: str, resource: str, context: dict[str, Any]) -> str:
+    """How a role's or user's own policies decide, in the words of SimulatePrincipalPolicy."""
+    policies, boundary = _policies(principal, account)
+    call = iam_evaluator.EvalContext(
+        principal_arn=principal, principal_type="AssumedRole", principal_account=account, action=action,
+        resource_arn=resource, region=get_region(), secure_transport=True, service_context=context,
+        tag_keys=context.get("aws:tagkeys", []),
+    )
+    return DECISIONS[iam_evaluator.evaluate(call, policies, *boundary).decision]
+
+
 def simulate(params: dict[str, Any]) -> Any:
     """One result for each action and resource."""
     principal, account = iam._p(params, "PolicySourceArn"), get_account_id()
-    policies, boundary = _policies(principal, account)
     context, results = context_of(params), ""
     for action in _members(params, "ActionNames"):
         for resource in _members(params, "ResourceArns") or ["*"]:
-            call = iam_evaluator.EvalContext(
-                principal_arn=principal, principal_type="AssumedRole", principal_account=account, action=action,
-                resource_arn=resource, region=get_region(), secure_transport=True, service_context=context,
-                tag_keys=context.get("aws:tagkeys", []),
-            )
-            decision = DECISIONS[iam_evaluator.evaluate(call, policies, *boundary).decision]
+            decision = decide(principal, account, action, resource, context)
             results += (
                 f"<member><EvalActionName>{escape(action)}</EvalActionName>"
                 f"<EvalResourceName>{escape(resource)}</EvalResourceName>"

@@ -133,6 +133,12 @@ pub fn pretend(call: &Call, body: Option<&str>) -> Answer {
                 json!({"UUID": call.param("UUID"), "State": state}).to_string(),
             )
         }
+        ("sqs", "SendMessage") => answer(
+            200,
+            "application/json",
+            &[],
+            json!({"MessageId": REQUEST_ID}).to_string(),
+        ),
         ("lambda" | "dynamodb" | "sqs", _) => answer(200, "application/json", &[], "{}".to_owned()),
         ("ec2", _) => answer(
             200,

@@ -1,7 +1,7 @@
 //! The proxy between the function and the emulators of the test bed.
 //!
-//! It records every call, judges calls of EC2 and Auto Scaling by the caller's policies, refuses what AWS refuses and the emulators accept,
-//! and can lose, refuse, throttle, delay or cut calls as a test asks (`/_proxy/rules`).
+//! It records every call, judges calls of EC2 and Auto Scaling by the caller's policies, refuses what AWS refuses and the
+//! emulators accept, and can lose, refuse, throttle, delay or cut calls as a test asks (`/_proxy/rules`).
 //! The way of a call is in `way.rs`.
 
 mod answer;
