@@ -1,8 +1,8 @@
 //! Decides what a request means for the record of its entity: a pure function.
 
 use crate::journal::Stored;
-use crate::record::StepState;
-use crate::request::{Action, Request};
+use crate::record::{Record, StepState};
+use crate::request::{Action, Message, Request};
 
 use crate::moment::Moment;
 
@@ -51,6 +51,26 @@ pub fn admit(stored: Option<&Stored>, request: &Request, holder: &str, now: Mome
     if resumes { Admission::Resume } else { Admission::Begin }
 }
 
+/// The containment that a message has begun and that was not carried to its end, as the request that it was.
+pub fn unfinished(record: &Record, message: &str) -> Option<Request> {
+    let seen = record.seen(message)?;
+    if seen.ended.is_some() || seen.action != Action::Contain {
+        return None;
+    }
+    Some(Request {
+        action: seen.action,
+        entity: record.entity.to_string().parse().ok()?,
+        message: Message {
+            id: seen.id.clone(),
+            sent: seen.sent,
+            topic: record.topic.clone(),
+        },
+        claims: seen.claims.clone(),
+        force: false,
+        reactivate_keys: false,
+    })
+}
+
 #[cfg(test)]
 pub(crate) mod tests {
     use super::*;
@@ -87,6 +107,16 @@ pub(crate) mod tests {
             lease: None,
             asked: None,
         }
+    }
+
+    #[test]
+    fn only_a_containment_that_was_not_carried_to_its_end_is_unfinished() {
+        let begun = stored(Status::Containing, None).record;
+        let resumed = unfinished(&begun, "m1").expect("a request");
+        assert_eq!(resumed, request(Action::Contain, "m1", 10));
+        assert_eq!(unfinished(&begun, "m2"), None);
+        let ended = stored(Status::Contained, Some(Stage::Contained)).record;
+        assert_eq!(unfinished(&ended, "m1"), None);
     }
 
     #[test]

@@ -5,12 +5,14 @@ use std::time::Duration;
 
 use futures_util::StreamExt;
 use futures_util::stream::iter;
+use serde_json::Value;
 
 use crate::aws::{Failure, Member, Reason};
 use crate::journal::ChangeWrite;
 use crate::moment::Moment;
 use crate::record::{RecordedStep, StepState};
 use crate::steps::Receipt;
+use crate::wake::{self, Wake};
 use crate::work::{Stop, Unsaved, Work};
 
 /// The first pause before a change is read again; each further one is twice as long.
@@ -25,9 +27,9 @@ const SPARE_SECONDS: u64 = 30;
 /// Why an instance was not opened.
 const NO_TIME: &str = "too little time is left to open an instance for the settle and to close it again: it is tried again from the start";
 
-/// How many steps are worked on at once: enough for every interface of an instance, few enough for the memory and the sockets of
-/// the function.
-pub(crate) const AT_ONCE: usize = 16;
+/// How many steps are worked on at once: enough for every interface of an instance with its addresses and volumes, few enough for
+/// the memory and the sockets of the function.
+pub(crate) const AT_ONCE: usize = 48;
 
 /// The steps that the journal has recorded (or the log, where the journal is out of reach): nothing else can be applied.
 pub(crate) struct Recorded(BTreeSet<String>);
@@ -72,13 +74,15 @@ pub(crate) async fn apply(
         let due = |step: &RecordedStep| {
             let key = step.step.key();
             let wanted = recorded.0.contains(&key) && (!only_fresh || fresh_ones.contains(&key));
-            step.phase == phase && wanted && is_to_hold(step.state) && !step.before.is_null()
+            step.phase == phase && wanted && is_to_hold(step) && !step.before.is_null()
         };
         if !enough_time(work, due) {
             // Lambda delivers the event again, with a whole invocation's time.
             tally.passing.push(NO_TIME.to_owned());
             break;
         }
+        let may_open = see_to_the_way_back(work, member, due).await;
+        let due = |step: &RecordedStep| due(step) && (may_open || !step.step.exposes());
         begin_pauses(&mut work.record.steps, due, exposed);
         if n > 0 {
             // Between phases the state is written down; the condition of that write tells whether a release asks to stop.
@@ -92,7 +96,7 @@ pub(crate) async fn apply(
             .filter(|step| due(step) && step.step.pause().is_none());
         let holding = iter(steps).map(|step| async {
             let fresh = fresh_ones.contains(&step.step.key());
-            let outcome = hold(step, member, fresh).await;
+            let outcome = hold_in_time(step, member, fresh).await;
             (step, outcome)
         });
         let outcomes: Vec<_> = holding.buffer_unordered(AT_ONCE).collect().await;
@@ -121,9 +125,9 @@ enum Exposed {
 impl Exposed {
     fn after(self, outcome: &Result<Held, Failure>) -> Self {
         match (self, outcome) {
-            (Self::Now, _) | (_, Ok(Held::Now(_))) => Self::Now,
-            (_, Ok(Held::Already)) => Self::Before,
-            (before, Err(_)) => before,
+            (Self::Now, _) | (_, Ok(Held::Now(..))) => Self::Now,
+            (_, Ok(Held::Already(_))) => Self::Before,
+            (before, Ok(Held::Gone(_)) | Err(_)) => before,
         }
     }
 }
@@ -141,6 +145,42 @@ fn enough_time(work: &Work<'_>, due: impl Fn(&RecordedStep) -> bool) -> bool {
         .map(|pause| pause.as_secs())
         .sum();
     Moment::now().plus_seconds(pauses + SPARE_SECONDS) <= work.deps.deadline()
+}
+
+/// Nothing is opened unless something outside of this process will close it: a wake-up is stored first, by which another invocation
+/// finishes what this one may leave. Where none can be stored, nothing is opened, and isolation comes at once. Says whether anything may be
+/// opened.
+async fn see_to_the_way_back(work: &mut Work<'_>, member: &Member, due: impl Fn(&RecordedStep) -> bool) -> bool {
+    if !work.record.steps.iter().any(|step| due(step) && step.step.exposes()) {
+        return true;
+    }
+    let pauses: Duration = work.record.steps.iter().filter_map(|step| step.step.pause()).sum();
+    let stored = match &work.unjournalled {
+        Some(error) => Err(format!(
+            "the journal is out of reach, so that nobody would know what to close again ({error})"
+        )),
+        None => work
+            .deps
+            .wakeups
+            .store(&Wake::of(work.request, &work.record), pauses + wake::MARGIN)
+            .await
+            .map_err(|failure| format!("no wake-up could be stored for it ({failure})")),
+    };
+    let Err(why) = stored else { return true };
+    tracing::warn!(entity = %work.record.entity, "nothing is opened: {why}");
+    let detail = format!(
+        "it was not opened, since {why}: it is isolated at once, and connections that were tracked go on for as long as they are active"
+    );
+    let opening = work.record.steps.iter_mut();
+    for step in opening.filter(|step| due(step) && step.step.exposes()) {
+        // What was opened before and closed again since has nothing to lose.
+        let done = step.state == StepState::Applied;
+        let holds = done && matches!(step.step.read(member).await, Ok(now) if step.step.holds(&now));
+        if !holds {
+            step.becomes(StepState::Skipped, Some(detail.clone()), Moment::now());
+        }
+    }
+    false
 }
 
 /// Sets when the pauses of a phase end. The end is stored before the pause begins, so that whoever resumes waits for the rest only.
@@ -190,14 +230,11 @@ async fn save(work: &mut Work<'_>) -> Result<(), Stop> {
     }
 }
 
-fn is_to_hold(state: StepState) -> bool {
-    match state {
-        StepState::Planned
-        | StepState::Applied
-        | StepState::Unchanged
-        | StepState::Failed
-        | StepState::Skipped
-        | StepState::Left => true,
+fn is_to_hold(step: &RecordedStep) -> bool {
+    match step.state {
+        StepState::Planned | StepState::Applied | StepState::Unchanged | StepState::Failed | StepState::Left => true,
+        // What was isolated without having been opened is not opened any more.
+        StepState::Skipped => !step.step.exposes(),
         StepState::Replaced | StepState::Undone | StepState::Untouched | StepState::Kept | StepState::Gone => false,
     }
 }
@@ -206,22 +243,31 @@ fn is_to_hold(state: StepState) -> bool {
 fn took(step: &mut RecordedStep, outcome: Result<Held, Failure>, tally: &mut Tally) {
     let was = step.state;
     match outcome {
-        Ok(Held::Already) if matches!(was, StepState::Applied | StepState::Unchanged) => {}
-        Ok(Held::Already) if step.step.holds(&step.before) => step.becomes(StepState::Unchanged, None, Moment::now()),
-        Ok(Held::Already) => step.becomes(StepState::Applied, None, Moment::now()),
-        Ok(Held::Now(request)) => {
-            step.becomes(StepState::Applied, None, Moment::now());
+        Ok(Held::Already(_)) if matches!(was, StepState::Applied | StepState::Unchanged) => {}
+        Ok(Held::Already(_)) if step.step.holds(&step.before) => {
+            step.becomes(StepState::Unchanged, None, Moment::now());
+        }
+        Ok(Held::Already(now)) => applied(step, now),
+        Ok(Held::Now(request, now)) => {
+            applied(step, now);
             step.aws_request = request;
             tally.made += 1;
             if matches!(was, StepState::Applied | StepState::Unchanged) {
                 tally.repaired.push(step.step.describe());
             }
         }
-        // What was locked and is gone needs no lock any more.
-        Err(failure) if failure.reason == Reason::Absent && was == StepState::Applied => {
-            step.becomes(StepState::Gone, Some(failure.to_string()), Moment::now());
-        }
+        // What is gone needs no lock any more.
+        Ok(Held::Gone(failure)) => step.becomes(StepState::Gone, Some(failure.to_string()), Moment::now()),
         Err(failure) => fail(step, &failure, tally),
+    }
+}
+
+/// The step holds, and this is what it has made.
+fn applied(step: &mut RecordedStep, now: Value) {
+    let made = step.step.describe_made(&now);
+    step.becomes(StepState::Applied, made, Moment::now());
+    if step.step.remembers() {
+        step.made = Some(now);
     }
 }
 
@@ -244,25 +290,65 @@ pub(crate) fn fail(step: &mut RecordedStep, failure: &Failure, tally: &mut Tally
 
 /// What came of making a step hold.
 pub(crate) enum Held {
-    /// It held when it was looked at.
-    Already,
-    /// It was made now; the request's id at AWS.
-    Now(Option<String>),
+    /// It held when it was looked at; the state.
+    Already(Value),
+    /// It was made now; the request's id at AWS, and the state read back.
+    Now(Option<String>, Value),
+    /// There is nothing to hold: the very resource is gone, as this says.
+    Gone(Failure),
+}
+
+/// Makes one step hold, and doesn't let those that come after wait longer than the step is worth.
+async fn hold_in_time(step: &RecordedStep, member: &Member, fresh: bool) -> Result<Held, Failure> {
+    let holding = hold(step, member, fresh);
+    let Some(at_most) = step.step.at_most() else {
+        return holding.await;
+    };
+    tokio::time::timeout(at_most, holding).await.unwrap_or_else(|_| {
+        let message = format!(
+            "it was not done within {} s, and the work went on without it",
+            at_most.as_secs()
+        );
+        Err(Failure {
+            reason: Reason::Passing,
+            ..Failure::own(
+                "waiting",
+                step.step.describe(),
+                member.account.as_str(),
+                "TimedOut",
+                message,
+            )
+        })
+    })
 }
 
 /// Makes one step hold: applied where it doesn't, read back, and applied again until it does or patience ends. What a retry can
 /// help is retried here first, since the next delivery is a minute away.
 pub(crate) async fn hold(step: &RecordedStep, member: &Member, fresh: bool) -> Result<Held, Failure> {
+    match made_hold(step, member, fresh).await {
+        // Absent may be the resource, or something that the change needs: only the first is an end.
+        Err(failure) if failure.reason == Reason::Absent => match step.step.exists(member).await {
+            Ok(false) => Ok(Held::Gone(failure)),
+            Ok(true) | Err(_) => Err(failure),
+        },
+        outcome => outcome,
+    }
+}
+
+async fn made_hold(step: &RecordedStep, member: &Member, fresh: bool) -> Result<Held, Failure> {
     // A survey is older than the record: what it saw as holding is read again, what it saw as open is not.
     let seen_open = fresh && !step.step.holds(&step.before);
-    if !seen_open && step.step.holds(&step.step.read(member).await?) {
-        return Ok(Held::Already);
+    if !seen_open {
+        let now = step.step.read(member).await?;
+        if step.step.holds(&now) {
+            return Ok(Held::Already(now));
+        }
     }
     let ends = tokio::time::Instant::now() + step.step.patience();
     let mut pause = FIRST_PAUSE;
     loop {
         let failure = match once(step, member).await {
-            Ok(Some(receipt)) => return Ok(Held::Now(receipt.request)),
+            Ok(Some((receipt, now))) => return Ok(Held::Now(receipt.request, now)),
             Ok(None) => {
                 let patience = step.step.patience().as_secs();
                 let message = format!("AWS took the change, and it still does not show after {patience} s");
@@ -281,22 +367,25 @@ pub(crate) async fn hold(step: &RecordedStep, member: &Member, fresh: bool) -> R
             return given_up(step, member, failure).await;
         }
         tokio::time::sleep(pause).await;
-        if matches!(step.step.read(member).await, Ok(now) if step.step.holds(&now)) {
-            return Ok(Held::Now(None));
+        if let Ok(now) = step.step.read(member).await
+            && step.step.holds(&now)
+        {
+            return Ok(Held::Now(None, now));
         }
         pause *= 2;
     }
 }
 
 /// Applies a step and reads it back; `None`: it does not show.
-async fn once(step: &RecordedStep, member: &Member) -> Result<Option<Receipt>, Failure> {
+async fn once(step: &RecordedStep, member: &Member) -> Result<Option<(Receipt, Value)>, Failure> {
     let receipt = match step.step.apply(member, &step.before).await {
         Ok(receipt) => receipt,
         // Somebody made the same in the same moment: what counts is what is read now.
         Err(failure) if failure.reason == Reason::Duplicate => Receipt::default(),
         Err(failure) => return Err(failure),
     };
-    Ok(step.step.holds(&step.step.read(member).await?).then_some(receipt))
+    let now = step.step.read(member).await?;
+    Ok(step.step.holds(&now).then_some((receipt, now)))
 }
 
 /// The step can't be made: nothing may stay more open than it was before containment.

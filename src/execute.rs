@@ -1,5 +1,6 @@
 //! Contains one entity: survey, plan, record, apply, verify, tell.
 
+use std::rc::Rc;
 use std::time::Duration;
 
 use futures_util::FutureExt;
@@ -15,7 +16,7 @@ use crate::moment::Moment;
 use crate::notice::{Report, Stage};
 use crate::plan::Plan;
 use crate::record::{ATTEMPTS, Record, RecordedStep, Status, StepState};
-use crate::recording::record_plan;
+use crate::recording::{is_fresh, record_plan};
 use crate::request::Request;
 use crate::work::{Stop, Work};
 
@@ -236,21 +237,21 @@ async fn carry_out(mut work: Work<'_>, member: &Member, facts: &Facts, mut tally
     let recorded = record_plan(&mut work, plan, member, &mut tally).await?;
     // The first notice goes out beside the work, never before it.
     let report = not_yet_said(&work, Stage::Started).then(|| Report::started(request, &work.record));
+    let notices = Rc::clone(&work.sent);
     let said = async {
-        match &report {
-            Some(report) => deps.publisher.publish(report).await,
-            None => false,
+        if let Some(report) = &report
+            && deps.publisher.publish(report).await
+        {
+            notices.borrow_mut().push(Stage::Started);
         }
     };
-    let (sent, applied) = tokio::join!(
+    let ((), applied) = tokio::join!(
         said,
         apply_with_fall_backs(recorded, &mut work, member, facts, &mut tally)
     );
-    if sent {
-        work.record.seen_mut(request).notices.push(Stage::Started);
-    }
     applied?;
     confirm(&mut work, member, &mut tally).await;
+    look_again(&mut work, member, &mut tally).await?;
     end(work, &tally).await
 }
 
@@ -268,6 +269,50 @@ async fn apply_with_fall_backs(
         let Some(plan) = fall_back(work, facts) else { break };
         recorded = record_plan(work, plan, member, tally).await?;
         apply(&recorded, work, member, tally, true).await?;
+    }
+    Ok(())
+}
+
+/// How often the entity is looked at again for what came to it while it was contained.
+const LOOKS_AGAIN: usize = 2;
+
+/// An interface that was attached in the middle, or a network ACL that took the place of another, is no part of the plan: the entity
+/// is surveyed again, and what the new plan has beyond the old one is recorded and applied as well.
+async fn look_again(work: &mut Work<'_>, member: &Member, tally: &mut Tally) -> Result<(), Stop> {
+    let request = work.request;
+    if tally.made == 0 || !request.entity.kind.changes_meanwhile() {
+        return Ok(());
+    }
+    for _ in 0..LOOKS_AGAIN {
+        let facts = match entities::survey(&request.entity, member, &work.deps.settings).await {
+            Ok(facts) => facts,
+            // What is gone needs no further lock; its steps say so themselves.
+            Err(failure) if failure.reason == Reason::Absent => return Ok(()),
+            Err(failure) => {
+                let what =
+                    format!("What came to it while it was contained, since it could not be looked at again: {failure}");
+                if failure.passes() {
+                    tally.passing.push(what.clone());
+                }
+                work.record.residue.push(what);
+                return Ok(());
+            }
+        };
+        let Ok(plan) = made(request, &facts, work.deps, Some(&work.record)) else {
+            return Ok(());
+        };
+        let further = plan
+            .steps
+            .iter()
+            .filter(|planned| is_fresh(&work.record, &planned.step))
+            .count();
+        if further == 0 {
+            return Ok(());
+        }
+        let what = format!("contain: looked again, {further} further steps, for what came to it meanwhile");
+        work.record.happened(Moment::now(), what);
+        let recorded = record_plan(work, plan, member, tally).await?;
+        apply(&recorded, work, member, tally, false).await?;
     }
     Ok(())
 }

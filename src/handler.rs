@@ -12,13 +12,15 @@ use tracing::Instrument;
 
 use crate::aws::Accounts;
 use crate::guard;
+use crate::ingress;
 use crate::ingress::sns::{self, Content, Delivery, NotAnSnsEvent};
 use crate::journal::Journal;
 use crate::moment::Moment;
 use crate::notice::{Publisher, Report, Stage};
 use crate::request::{Action, Message, Request};
 use crate::settings::Settings;
-use crate::{execute, release};
+use crate::wake::{Wake, Wakeups};
+use crate::{execute, release, resume};
 
 /// How many entities of a message are worked on at once.
 const AT_ONCE: usize = 8;
@@ -40,6 +42,8 @@ pub struct Deps {
     pub journal: Journal,
     /// The notices.
     pub publisher: Publisher,
+    /// The wake-ups.
+    pub wakeups: Wakeups,
     /// What tells this process from all others.
     pub process: String,
     works: Cell<u64>,
@@ -91,6 +95,7 @@ impl Deps {
         accounts: Accounts,
         journal: Journal,
         publisher: Publisher,
+        wakeups: Wakeups,
         process: String,
     ) -> Self {
         Self {
@@ -98,6 +103,7 @@ impl Deps {
             accounts,
             journal,
             publisher,
+            wakeups,
             process,
             works: Cell::new(0),
             deadline: Cell::default(),
@@ -209,6 +215,9 @@ impl Deps {
 /// The event is no SNS event, or something failed that a retry can help.
 pub async fn handle(event: Value, deadline: Moment, deps: &Deps) -> Result<(), HandlerError> {
     deps.deadline.set(deadline);
+    if let Some(wakes) = ingress::wake::read(&event) {
+        return wake_up(wakes, deps).await;
+    }
     let (admitted, strange): (Vec<_>, Vec<_>) = sns::read(event)?
         .into_iter()
         .partition(|delivery| deps.admits(delivery));
@@ -225,6 +234,22 @@ pub async fn handle(event: Value, deadline: Moment, deps: &Deps) -> Result<(), H
         }
     };
     let (retries, ()) = join(work, refusals).await;
+    if retries.is_empty() {
+        Ok(())
+    } else {
+        Err(HandlerError::RetryCanHelp(retries.join("; ")))
+    }
+}
+
+/// Finishes what the wake-ups name, one after the other.
+async fn wake_up(wakes: Vec<Wake>, deps: &Deps) -> Result<(), HandlerError> {
+    let mut retries = Vec::new();
+    for wake in wakes {
+        let span = tracing::info_span!("wake-up", record = wake.record, containment = wake.containment);
+        if let Outcome::Retry(reason) = resume::resume(deps, wake).instrument(span).boxed_local().await {
+            retries.push(reason);
+        }
+    }
     if retries.is_empty() {
         Ok(())
     } else {

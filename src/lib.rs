@@ -7,13 +7,14 @@
 //! - [`entities`] survey AWS (one file a kind of entity) and [`plan`] the steps, purely.
 //! - [`record`] is what a containment is remembered by, [`journal`] where, [`admit`] decides what a request means for it.
 //! - [`steps`] change AWS and change it back (one file a kind of change), through [`aws`].
-//! - [`execute`] contains, [`release`] undoes, [`notice`] tells people and programs.
+//! - [`execute`] contains, [`release`] undoes, `resume` finishes what an invocation left ([`wake`]), [`notice`] tells people and programs.
 //! - [`handler`] holds all of it together.
 
 pub mod admit;
 mod apply;
 pub mod arn;
 pub mod aws;
+pub mod cidr;
 pub mod entities;
 pub mod entity;
 pub mod execute;
@@ -28,8 +29,10 @@ pub mod record;
 mod recording;
 pub mod release;
 pub mod request;
+mod resume;
 pub mod settings;
 pub mod steps;
+pub mod wake;
 mod work;
 #[cfg(test)]
 mod world;

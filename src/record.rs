@@ -135,6 +135,9 @@ pub struct RecordedStep {
     /// The id by which AWS knows the call that made the change.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub aws_request: Option<String>,
+    /// What the change has made, for the kinds of which that is kept: the state read back when it first held.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub made: Option<Value>,
 }
 
 /// A message that has been seen for this entity.
@@ -322,7 +325,19 @@ impl Record {
         let holds = |step: &&RecordedStep| {
             matches!(step.state, StepState::Applied | StepState::Unchanged) && step.step.reverses()
         };
-        let open = |step: &RecordedStep| matches!(step.state, StepState::Failed | StepState::Planned);
+        // What was not opened was not untracked either, and isolation alone does not end what is tracked.
+        let open = |step: &RecordedStep| match step.state {
+            StepState::Failed | StepState::Planned => true,
+            StepState::Skipped => step.step.exposes(),
+            StepState::Applied
+            | StepState::Unchanged
+            | StepState::Replaced
+            | StepState::Undone
+            | StepState::Untouched
+            | StepState::Kept
+            | StepState::Left
+            | StepState::Gone => false,
+        };
         let held = self.steps.iter().filter(holds).count();
         match (self.steps.iter().any(open) || !self.residue.is_empty(), held) {
             (_, 0) => Status::Failed,
@@ -347,6 +362,7 @@ impl RecordedStep {
             at,
             until: None,
             aws_request: None,
+            made: None,
         }
     }
 

@@ -44,10 +44,19 @@ pub(crate) async fn record_plan(
     let record = &mut work.record;
     (record.entity, record.unique_id, record.status) = (entity, unique_id, Status::Containing);
     (record.affected, record.residue, record.remarks) = (affected, residue, remarks);
-    let fresh: Vec<Planned> = steps
-        .into_iter()
-        .filter(|planned| is_fresh(record, &planned.step))
-        .collect();
+    let (fresh, known): (Vec<Planned>, Vec<Planned>) =
+        steps.into_iter().partition(|planned| is_fresh(record, &planned.step));
+    // Of a step that is known, the record has the state before; its place among the others, and what may differ without making it
+    // another change, are the plan's.
+    for Planned { phase, step, before: _ } in known {
+        if let Some(recorded) = record
+            .steps
+            .iter_mut()
+            .find(|recorded| recorded.step.key() == step.key())
+        {
+            (recorded.phase, recorded.step) = (phase, step);
+        }
+    }
     let befores = join_all(fresh.iter().map(|planned| state_before(planned, member, work.deps))).await;
     for (planned, before) in fresh.into_iter().zip(befores) {
         let key = planned.step.key();
@@ -130,7 +139,7 @@ fn held_again(record: &mut Record) -> Vec<ChangeWrite> {
 }
 
 /// Whether a step is to be recorded anew: the record lacks it, or a release has put it back or let go of it.
-fn is_fresh(record: &Record, step: &Step) -> bool {
+pub(crate) fn is_fresh(record: &Record, step: &Step) -> bool {
     let known = record.steps.iter().find(|recorded| recorded.step.key() == step.key());
     known.is_none_or(|recorded| match recorded.state {
         StepState::Undone | StepState::Untouched | StepState::Kept | StepState::Gone => true,

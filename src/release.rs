@@ -7,7 +7,7 @@ use futures_util::stream::iter;
 use futures_util::{FutureExt, StreamExt};
 
 use crate::admit::{Admission, admit};
-use crate::apply::{AT_ONCE, hold};
+use crate::apply::{AT_ONCE, Held, hold};
 use crate::aws::{Failure, Member, Reason};
 use crate::entities;
 use crate::execute::{BUSY, STALE, busy, finish, wait_for_holder};
@@ -262,7 +262,7 @@ async fn look(step: &RecordedStep, member: &Member, request: &Request) -> Result
         Err(failure) if failure.reason == Reason::Absent => return Ok(Undoing::Gone),
         now => now?,
     };
-    if now == step.before {
+    if step.step.is_undone(&now, &step.before) {
         return Ok(Undoing::There);
     }
     if step.step.is_ours(&now) || request.force {
@@ -313,7 +313,9 @@ async fn leave(work: &mut Work<'_>, undo: &BTreeMap<String, Undoing>) -> Result<
 
 /// What others hold stays, and is made sure of: an earlier delivery of this release may have undone it.
 async fn keep(step: &RecordedStep, member: &Member, holders: &str) -> Result<(StepState, Receipt), Failure> {
-    hold(step, member, false).await?;
+    if let Held::Gone(_) = hold(step, member, false).await? {
+        return Ok((StepState::Gone, Receipt::default()));
+    }
     let note = format!("stays: it is also held by the containment of {holders}; its release undoes it");
     Ok((
         StepState::Kept,
@@ -353,7 +355,7 @@ async fn put_back(step: &RecordedStep, member: &Member) -> Result<(StepState, Re
             return Err(failure);
         }
         tokio::time::sleep(pause).await;
-        if matches!(step.step.read(member).await, Ok(now) if now == step.before) {
+        if matches!(step.step.read(member).await, Ok(now) if step.step.is_undone(&now, &step.before)) {
             return Ok((StepState::Undone, Receipt::default()));
         }
         pause *= 2;
@@ -362,11 +364,12 @@ async fn put_back(step: &RecordedStep, member: &Member) -> Result<(StepState, Re
 
 /// Undoes a step and reads it back; `None`: it does not show.
 async fn undone(step: &RecordedStep, member: &Member) -> Result<Option<Receipt>, Failure> {
-    let receipt = step.step.undo(member, &step.before).await?;
+    let receipt = step.step.undo(member, &step.before, step.made.as_ref()).await?;
     if receipt.note.is_some() {
         return Ok(Some(receipt));
     }
-    Ok((step.step.read(member).await? == step.before).then_some(receipt))
+    let now = step.step.read(member).await?;
+    Ok(step.step.is_undone(&now, &step.before).then_some(receipt))
 }
 
 /// Removes the items of undone changes. Where another containment has joined meanwhile, the change is made again for it.

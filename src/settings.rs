@@ -7,6 +7,7 @@ use std::time::Duration;
 use subtle::ConstantTimeEq;
 
 use crate::arn::{AccountId, Arn, Partition, Region};
+use crate::cidr::Cidr;
 use crate::guard::matches;
 
 /// IAM's changes were seen to take about 4 s to hold everywhere. Tests shorten it; the template does not.
@@ -43,6 +44,28 @@ pub enum AccessKeys {
     Deactivate,
 }
 
+/// When an interface's addresses are cut off by network ACLs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum CutBy {
+    /// Where connections can be always tracked, or the settle would open the interface to beyond its VPC.
+    Auto,
+    /// Wherever there is an interface.
+    Always,
+    /// Nowhere.
+    Never,
+}
+
+/// What becomes of an instance in an Auto Scaling group.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum AutoScaling {
+    /// It is put on standby, and the group gets smaller by one.
+    Shrink,
+    /// It is put on standby, and the group launches a replacement.
+    Replace,
+    /// It is left in service, where the group may terminate it.
+    Leave,
+}
+
 /// What the function was configured with.
 #[derive(Debug, Clone)]
 pub struct Settings {
@@ -74,6 +97,18 @@ pub struct Settings {
     pub access_keys: AccessKeys,
     /// Patterns of ARNs that are never touched; `*` stands for any characters.
     pub protected: Vec<String>,
+    /// The URL of the queue that holds wake-ups.
+    pub wake_queue: String,
+    /// When network ACLs cut an instance off.
+    pub network_acl: CutBy,
+    /// What becomes of an instance in an Auto Scaling group.
+    pub auto_scaling: AutoScaling,
+    /// Whether snapshots of an instance's volumes are started.
+    pub snapshots: bool,
+    /// The team's own security groups that stay beside the isolation group, each in its own VPC.
+    pub forensic_groups: Vec<String>,
+    /// From where the team comes through those groups, where network ACLs are to let it pass.
+    pub forensic_cidrs: Vec<Cidr>,
     /// Whether inline policies may be written.
     pub inline_deny: bool,
     /// Patterns of the permissions boundaries that the member role may put back: only such a boundary is ever replaced.
@@ -134,6 +169,30 @@ impl Settings {
                 _ => return Err(wrong("ACCESS_KEYS", "is neither `keep` nor `deactivate`")),
             },
             protected: list(optional("PROTECTED_ARNS")),
+            wake_queue: required("WAKE_QUEUE_URL")?,
+            network_acl: match optional("NETWORK_ACL") {
+                "" | "auto" => CutBy::Auto,
+                "always" => CutBy::Always,
+                "never" => CutBy::Never,
+                _ => return Err(wrong("NETWORK_ACL", "is neither `auto` nor `always` nor `never`")),
+            },
+            auto_scaling: match optional("AUTO_SCALING") {
+                "" | "shrink" => AutoScaling::Shrink,
+                "replace" => AutoScaling::Replace,
+                "leave" => AutoScaling::Leave,
+                _ => return Err(wrong("AUTO_SCALING", "is neither `shrink` nor `replace` nor `leave`")),
+            },
+            snapshots: match optional("SNAPSHOTS") {
+                "" | "no" => false,
+                "yes" => true,
+                _ => return Err(wrong("SNAPSHOTS", "is neither `yes` nor `no`")),
+            },
+            forensic_groups: list(optional("FORENSIC_SECURITY_GROUP_IDS")),
+            forensic_cidrs: list(optional("FORENSIC_CIDRS"))
+                .iter()
+                .map(|cidr| cidr.parse())
+                .collect::<Result<_, _>>()
+                .map_err(|_| wrong("FORENSIC_CIDRS", "is not a list of ranges like 10.0.0.0/24"))?,
             former_boundaries: list(optional("FORMER_BOUNDARIES")),
             inline_deny: match optional("INLINE_DENY") {
                 "" | "yes" => true,
@@ -190,6 +249,10 @@ pub(crate) mod tests {
             ("AUDIT_TOPIC_ARN", "arn:aws:sns:us-east-1:111111111111:audit"),
             ("FAILURE_TOPIC_ARN", "arn:aws:sns:us-east-1:111111111111:failure"),
             ("JOURNAL_TABLE", "journal"),
+            (
+                "WAKE_QUEUE_URL",
+                "https://sqs.us-east-1.amazonaws.com/111111111111/wake",
+            ),
             ("SETTLE_SECONDS", "60"),
             ("CONFIRM_MILLISECONDS", "1"),
             (
@@ -221,6 +284,11 @@ pub(crate) mod tests {
             ("SETTLE_SECONDS", "601"),
             ("ACCESS_KEYS", "delete"),
             ("INLINE_DENY", "maybe"),
+            ("WAKE_QUEUE_URL", ""),
+            ("NETWORK_ACL", "sometimes"),
+            ("AUTO_SCALING", "grow"),
+            ("SNAPSHOTS", "2"),
+            ("FORENSIC_CIDRS", "10.0.0.0/24, everywhere"),
             ("FUNCTION_ROLE_ARN", "role"),
         ] {
             let mut variables = variables();

@@ -1,6 +1,8 @@
 //! The work on one record under its lease: what containing and releasing have in common.
 
+use std::cell::RefCell;
 use std::future::Future;
+use std::rc::Rc;
 use std::time::Duration;
 
 use futures_util::future::{Either, select};
@@ -63,6 +65,8 @@ pub(crate) struct Work<'a> {
     pub(crate) unjournalled: Option<JournalError>,
     /// The changes that the journal does not know of.
     unwritten: Vec<ChangeWrite>,
+    /// Notices that go out beside the work: the next write puts them into the record.
+    pub(crate) sent: Rc<RefCell<Vec<Stage>>>,
 }
 
 impl<'a> Work<'a> {
@@ -83,6 +87,15 @@ impl<'a> Work<'a> {
             expected,
             unjournalled: None,
             unwritten: vec![],
+            sent: Rc::default(),
+        }
+    }
+
+    /// Puts the notices that went out meanwhile into the record.
+    fn note_sent(&mut self) {
+        let sent = self.sent.take();
+        if !sent.is_empty() {
+            self.record.seen_mut(self.request).notices.extend(sent);
         }
     }
 
@@ -147,6 +160,7 @@ impl<'a> Work<'a> {
         let tries = Tries::begin();
         loop {
             let now = Moment::now();
+            self.note_sent();
             self.record.changed = now;
             let stored = Stored {
                 record: self.record.clone(),

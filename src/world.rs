@@ -22,6 +22,7 @@ use crate::journal::Journal;
 use crate::moment::Moment;
 use crate::notice::Publisher;
 use crate::settings::tests::settings;
+use crate::wake::Wakeups;
 
 const DENY_ALL: &str = "arn:aws:iam::aws:policy/AWSDenyAll";
 
@@ -70,7 +71,8 @@ impl World {
         let settings = settings();
         let accounts = Accounts::new(config.clone(), &settings.member_role, settings.hub());
         let publisher = Publisher::new(aws_sdk_sns::Client::new(&config), &settings);
-        Deps::new(settings, accounts, journal, publisher, "test".to_owned())
+        let wakeups = Wakeups::new(aws_sdk_sqs::Client::new(&config), &settings.wake_queue, "111111111111");
+        Deps::new(settings, accounts, journal, publisher, wakeups, "test".to_owned())
     }
 
     /// Hands a message to the function; `None`: it died at the cut.

@@ -35,6 +35,8 @@ pub struct Member {
     pub lambda: aws_sdk_lambda::Client,
     /// EC2.
     pub ec2: aws_sdk_ec2::Client,
+    /// EC2 Auto Scaling.
+    pub auto_scaling: aws_sdk_autoscaling::Client,
 }
 
 impl Member {
@@ -47,6 +49,7 @@ impl Member {
             iam: aws_sdk_iam::Client::new(config),
             lambda: aws_sdk_lambda::Client::new(config),
             ec2: aws_sdk_ec2::Client::new(config),
+            auto_scaling: aws_sdk_autoscaling::Client::new(config),
         }
     }
 

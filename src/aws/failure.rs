@@ -131,7 +131,9 @@ impl Failure {
 
     /// Whether the call was made with the function's own role: the journal and the notices are the hub's.
     fn is_of_the_hub(&self) -> bool {
-        self.call.starts_with("dynamodb:") || self.call.starts_with("sns:")
+        ["dynamodb:", "sns:", "sqs:"]
+            .iter()
+            .any(|service| self.call.starts_with(service))
     }
 
     /// What to do about it.
@@ -177,6 +179,7 @@ fn reason(code: &str, status: u16) -> Reason {
         "InvalidGroup.Duplicate"
         | "InvalidPermission.Duplicate"
         | "InvalidPermission.NotFound"
+        | "NetworkAclEntryAlreadyExists"
         | "EntityAlreadyExists" => Reason::Duplicate,
         _ if code.starts_with("Invalid") && code.contains(".NotFound") || code.starts_with("InvalidInstanceID") => {
             Reason::Absent
@@ -187,12 +190,16 @@ fn reason(code: &str, status: u16) -> Reason {
         "LimitExceeded"
         | "LimitExceededException"
         | "SecurityGroupLimitExceeded"
-        | "RulesPerSecurityGroupLimitExceeded" => Reason::Quota,
+        | "RulesPerSecurityGroupLimitExceeded"
+        | "NetworkAclEntryLimitExceeded"
+        | "SnapshotLimitExceeded"
+        | "ConcurrentSnapshotLimitExceeded" => Reason::Quota,
         // IAM's own word for two changes in one moment, Lambda's for one that is still under way, EC2's for a state that passes.
         "ConcurrentModification"
         | "ResourceConflictException"
         | "ResourceInUseException"
         | "IncorrectInstanceState"
+        | "ResourceContention"
         | "IncorrectState"
         | "RequestTimeout"
         | "RequestTimeoutException"

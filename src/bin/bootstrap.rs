@@ -9,6 +9,7 @@ use entity_lockdown::journal::{Journal, dynamo::Table};
 use entity_lockdown::moment::Moment;
 use entity_lockdown::notice::Publisher;
 use entity_lockdown::settings::Settings;
+use entity_lockdown::wake::Wakeups;
 use futures_util::FutureExt;
 use lambda_runtime::{Error, LambdaEvent, service_fn};
 use serde_json::Value;
@@ -41,6 +42,11 @@ async fn main() -> Result<(), Error> {
             settings.hub().as_str(),
         )),
         Publisher::new(aws_sdk_sns::Client::new(&config), &settings),
+        Wakeups::new(
+            aws_sdk_sqs::Client::new(&config),
+            &settings.wake_queue,
+            settings.hub().as_str(),
+        ),
         format!("{process}#{}-{began}", std::process::id()),
     ));
     lambda_runtime::run(service_fn(move |event: LambdaEvent<Value>| {

@@ -27,6 +27,8 @@ pub(crate) trait Surveyed {
     const SHAPES: &'static [&'static str];
     /// The permissions that the survey needs.
     const PERMISSIONS: &'static [Permission];
+    /// Whether its parts can change while it is contained, such as interfaces that are attached: it is looked at again at the end.
+    const CHANGES_MEANWHILE: bool = false;
     /// All that the plan depends on.
     type Facts: std::fmt::Debug;
 
@@ -69,6 +71,10 @@ macro_rules! kinds {
             /// For people.
             pub fn label(self) -> &'static str {
                 match self { $(Self::$variant => <$module::$kind as Surveyed>::LABEL,)+ }
+            }
+            /// Whether its parts can change while it is contained.
+            pub(crate) fn changes_meanwhile(self) -> bool {
+                match self { $(Self::$variant => <$module::$kind as Surveyed>::CHANGES_MEANWHILE,)+ }
             }
             /// All the ARNs that are accepted.
             pub fn shapes() -> String {

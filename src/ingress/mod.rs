@@ -1,3 +1,4 @@
 //! The ways in, one file each, all ending in requests.
 
 pub mod sns;
+pub mod wake;

@@ -235,6 +235,7 @@ impl Report {
                         line.what
                     ));
                 }
+                StepState::Skipped if step.step.exposes() => report.not_done.push(line),
                 StepState::Skipped => {
                     let why = step.detail.clone().unwrap_or_default();
                     report.remarks.push(format!(
@@ -282,6 +283,11 @@ impl Report {
                 StepState::Replaced | StepState::Skipped => {}
             }
         }
+        let evidence = record.steps.iter().filter(|step| !step.step.reverses());
+        report.remarks.extend(evidence.filter_map(|step| {
+            let kept = step.step.describe_made(step.made.as_ref()?)?;
+            Some(format!("Kept, and never undone: {} ({kept})", step.step.describe()))
+        }));
         if stage == Stage::Released {
             report.release_command = None;
         }

@@ -129,7 +129,7 @@ impl Change for AccessKey {
         self.set(member, StatusType::Inactive).await
     }
 
-    async fn undo(&self, member: &Member, _before: &KeyState) -> Result<Receipt, Failure> {
+    async fn undo(&self, member: &Member, _before: &KeyState, _made: Option<&KeyState>) -> Result<Receipt, Failure> {
         self.set(member, StatusType::Active).await
     }
 }

@@ -150,7 +150,7 @@ impl Change for AttachPolicy {
         )
     }
 
-    async fn undo(&self, member: &Member, _before: &Attached) -> Result<Receipt, Failure> {
+    async fn undo(&self, member: &Member, _before: &Attached, _made: Option<&Attached>) -> Result<Receipt, Failure> {
         let policy = member.deny_all();
         for_principal!(
             member,

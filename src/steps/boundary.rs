@@ -129,7 +129,12 @@ impl Change for Boundary {
         self.put(member, &self.deny_all()).await
     }
 
-    async fn undo(&self, member: &Member, before: &BoundaryState) -> Result<Receipt, Failure> {
+    async fn undo(
+        &self,
+        member: &Member,
+        before: &BoundaryState,
+        _made: Option<&BoundaryState>,
+    ) -> Result<Receipt, Failure> {
         if let Some(former) = &before.boundary {
             return self.put(member, former).await;
         }

@@ -158,7 +158,7 @@ impl Change for Concurrency {
         self.put(member, 0).await
     }
 
-    async fn undo(&self, member: &Member, before: &Reserved) -> Result<Receipt, Failure> {
+    async fn undo(&self, member: &Member, before: &Reserved, _made: Option<&Reserved>) -> Result<Receipt, Failure> {
         if let Some(former) = before.reserved {
             return self.put(member, former).await;
         }

@@ -115,7 +115,7 @@ impl Change for EventSource {
         }
     }
 
-    async fn undo(&self, member: &Member, before: &Mapping) -> Result<Receipt, Failure> {
+    async fn undo(&self, member: &Member, before: &Mapping, _made: Option<&Mapping>) -> Result<Receipt, Failure> {
         self.set(member, before.enabled).await
     }
 }

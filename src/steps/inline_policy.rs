@@ -193,7 +193,7 @@ impl Change for InlinePolicy {
         self.put(member, &self.document().to_string()).await
     }
 
-    async fn undo(&self, member: &Member, before: &Document) -> Result<Receipt, Failure> {
+    async fn undo(&self, member: &Member, before: &Document, _made: Option<&Document>) -> Result<Receipt, Failure> {
         if let Some(former) = &before.document {
             return self.put(member, former).await;
         }

@@ -33,6 +33,9 @@ pub struct Interface {
     pub vpc: String,
     /// The instance.
     pub instance: Arn,
+    /// The team's own groups of this VPC that stay beside the isolation group, sorted: the forensic door.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub door: Vec<String>,
 }
 
 /// Where an interface stands, by its security groups.
@@ -40,7 +43,7 @@ pub struct Interface {
 pub struct Groups {
     /// The ids of its groups, sorted.
     pub groups: Vec<String>,
-    /// Which of our groups it is in, and in no other.
+    /// Which of our groups it is in, and in no other but those of the forensic door.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub within: Option<Purpose>,
 }
@@ -108,7 +111,7 @@ impl Interface {
         let ours = ours
             .into_iter()
             .filter_map(|(group, purpose)| Some((group?.group_id?, purpose)));
-        Ok(Groups::of(group_ids(&now), &ours.collect::<Vec<_>>()))
+        Ok(Groups::of(group_ids(&now), &ours.collect::<Vec<_>>(), &self.door))
     }
 
     /// Gives it these groups and no others.
@@ -124,10 +127,11 @@ impl Interface {
 }
 
 impl Groups {
-    /// From sorted group ids, and the ids of our groups in the interface's VPC.
-    pub fn of(groups: Vec<String>, ours: &[(String, Purpose)]) -> Self {
-        let within = match groups.as_slice() {
-            [only] => ours.iter().find(|(id, _)| id == only).map(|(_, purpose)| *purpose),
+    /// From sorted group ids, the ids of our groups in the interface's VPC, and the groups of the forensic door.
+    pub fn of(groups: Vec<String>, ours: &[(String, Purpose)], door: &[String]) -> Self {
+        let mut others = groups.iter().filter(|id| !door.contains(id));
+        let within = match (others.next(), others.next()) {
+            (Some(only), None) => ours.iter().find(|(id, _)| id == only).map(|(_, purpose)| *purpose),
             _ => None,
         };
         Self { groups, within }
@@ -144,11 +148,18 @@ mod tests {
             ("sg-u".to_owned(), Purpose::Untracking),
             ("sg-i".to_owned(), Purpose::Isolation),
         ];
-        let within = |groups: &[&str]| Groups::of(groups.iter().map(|id| (*id).to_owned()).collect(), &ours).within;
+        let with_door = |groups: &[&str], door: &[&str]| {
+            let owned = |ids: &[&str]| ids.iter().map(|id| (*id).to_owned()).collect::<Vec<_>>();
+            Groups::of(owned(groups), &ours, &owned(door)).within
+        };
+        let within = |groups: &[&str]| with_door(groups, &[]);
         assert_eq!(within(&["sg-i"]), Some(Purpose::Isolation));
         assert_eq!(within(&["sg-u"]), Some(Purpose::Untracking));
         assert_eq!(within(&["sg-i", "sg-x"]), None);
         assert_eq!(within(&["sg-x"]), None);
         assert_eq!(within(&[]), None);
+        assert_eq!(with_door(&["sg-door", "sg-i"], &["sg-door"]), Some(Purpose::Isolation));
+        assert_eq!(with_door(&["sg-door"], &["sg-door"]), None);
+        assert_eq!(with_door(&["sg-door", "sg-i", "sg-x"], &["sg-door"]), None);
     }
 }

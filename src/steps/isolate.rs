@@ -52,7 +52,11 @@ impl Change for Isolate {
     }
 
     fn describe(&self) -> String {
-        format!("move the {} into the isolation group", self.interface.label())
+        let beside = match self.interface.door.as_slice() {
+            [] => String::new(),
+            door => format!(", and beside it into your forensic group {}", door.join(", ")),
+        };
+        format!("move the {} into the isolation group{beside}", self.interface.label())
     }
 
     fn describe_undo(&self, before: &Groups) -> String {
@@ -64,7 +68,8 @@ impl Change for Isolate {
     }
 
     fn holds(&self, now: &Groups) -> bool {
-        now.within == Some(Purpose::Isolation)
+        let open = |id: &String| now.groups.contains(id);
+        now.within == Some(Purpose::Isolation) && self.interface.door.iter().all(open)
     }
 
     fn is_ours(&self, now: &Groups) -> bool {
@@ -81,10 +86,11 @@ impl Change for Isolate {
 
     async fn apply(&self, member: &Member, _before: &Groups) -> Result<Receipt, Failure> {
         let group = ready(member, &self.interface.vpc, Purpose::Isolation).await?;
-        self.interface.set_groups(member, &[group]).await
+        let groups = [&[group], self.interface.door.as_slice()].concat();
+        self.interface.set_groups(member, &groups).await
     }
 
-    async fn undo(&self, member: &Member, before: &Groups) -> Result<Receipt, Failure> {
+    async fn undo(&self, member: &Member, before: &Groups, _made: Option<&Groups>) -> Result<Receipt, Failure> {
         let refused = match self.interface.set_groups(member, &before.groups).await {
             Ok(receipt) => return Ok(receipt),
             // Which of the two EC2 uses here, its reference does not say.
@@ -134,7 +140,7 @@ impl Change for Isolate {
                 ));
             }
         }
-        Some(match self.undo(member, before).await {
+        Some(match self.undo(member, before, None).await {
             Ok(_) => "the interface was given its own groups back: it is as reachable as before".to_owned(),
             Err(failure) => format!(
                 "the interface STAYS OPEN to everywhere, in the untracking group, since its own groups could not be given back either: {failure}"

@@ -8,17 +8,25 @@ pub mod boundary;
 pub mod concurrency;
 pub mod event_source;
 pub mod inline_policy;
+pub mod instance;
 pub mod interface;
 pub mod isolate;
+pub mod keep_volume;
+pub mod network_acl;
 pub mod principal;
 pub mod security_group;
 pub mod settle;
+pub mod shutdown_behavior;
+pub mod snapshots;
+pub mod standby;
+pub mod termination_protection;
 pub mod tracking_timeouts;
 pub mod untrack;
 
 use std::fmt::Debug;
 use std::time::Duration;
 
+use futures_util::FutureExt;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -54,6 +62,10 @@ impl Receipt {
     }
 }
 
+/// For what is worth doing before the locks, and never worth waiting for: a service that does not answer must not keep an intruder's
+/// connections open.
+pub(crate) const HOLDS_NOTHING_UP: Option<Duration> = Some(Duration::from_secs(5));
+
 /// One kind of reversible change to one AWS resource.
 ///
 /// Steps pass no data to each other; `apply` and `undo` can be repeated.
@@ -70,8 +82,12 @@ pub(crate) trait Change: Serialize + DeserializeOwned + Clone + Debug + PartialE
     const DENIES: bool = false;
     /// Whether it opens something for a while, which later steps close.
     const EXPOSES: bool = false;
+    /// Whether the record keeps what the change has made, beside the state before: ids and numbers that AWS or the moment chose.
+    const REMEMBERS: bool = false;
     /// How long a change is read again until it holds.
     const PATIENCE: Duration = Duration::from_secs(10);
+    /// The longest that the steps after it wait for it in all, for a step that may not hold up what locks.
+    const AT_MOST: Option<Duration> = None;
     /// The part of the resource's state that is changed.
     type State: Serialize + DeserializeOwned + Clone + Debug + PartialEq;
 
@@ -93,14 +109,23 @@ pub(crate) trait Change: Serialize + DeserializeOwned + Clone + Debug + PartialE
     fn is_ours(&self, now: &Self::State) -> bool {
         self.holds(now)
     }
+    /// Whether nothing of the change is left, the state before having been this.
+    fn is_undone(&self, now: &Self::State, before: &Self::State) -> bool {
+        now == before
+    }
+    /// What the change has made, for people, where the record keeps it.
+    fn describe_made(&self, _made: &Self::State) -> Option<String> {
+        None
+    }
     /// Whether the very resource that was changed still exists, and not a namesake.
     async fn exists(&self, member: &Member) -> Result<bool, Failure>;
     /// The state now.
     async fn read(&self, member: &Member) -> Result<Self::State, Failure>;
     /// Makes the change.
     async fn apply(&self, member: &Member, before: &Self::State) -> Result<Receipt, Failure>;
-    /// Puts the state before back.
-    async fn undo(&self, member: &Member, before: &Self::State) -> Result<Receipt, Failure>;
+    /// Puts the state before back. `made` is what the record keeps of the change, if it does and the work came that far.
+    async fn undo(&self, member: &Member, before: &Self::State, made: Option<&Self::State>)
+    -> Result<Receipt, Failure>;
     /// The change could not be made: takes back what an earlier step has opened for it, and says what became of that.
     async fn give_up(&self, _member: &Member, _before: &Self::State) -> Option<String> {
         None
@@ -132,6 +157,8 @@ pub(crate) async fn once_free<T>(call: impl AsyncFn() -> Result<T, Failure>) -> 
 }
 
 /// Makes the enum of all steps out of the table, and passes each call on to the step's own file.
+///
+/// The calls are boxed: held by value, the futures of all kinds of step in one are more than a thread's stack takes.
 macro_rules! steps {
     ($($tag:literal $variant:ident = $module:ident::$change:ident;)+) => {
         /// One step. Its name in the record is stable.
@@ -192,9 +219,17 @@ macro_rules! steps {
             pub fn pause(&self) -> Option<Duration> {
                 match self { $(Self::$variant(step) => step.pause(),)+ }
             }
+            /// Whether the record keeps what the change has made.
+            pub fn remembers(&self) -> bool {
+                match self { $(Self::$variant(_) => <$module::$change as Change>::REMEMBERS,)+ }
+            }
             /// How long a change is read again until it holds.
             pub fn patience(&self) -> Duration {
                 match self { $(Self::$variant(_) => <$module::$change as Change>::PATIENCE,)+ }
+            }
+            /// The longest that the steps after it wait for it.
+            pub fn at_most(&self) -> Option<Duration> {
+                match self { $(Self::$variant(_) => <$module::$change as Change>::AT_MOST,)+ }
             }
             /// Whether a state is the one that the step aims at.
             pub fn holds(&self, now: &Value) -> bool {
@@ -208,25 +243,39 @@ macro_rules! steps {
             pub fn is_ours(&self, now: &Value) -> bool {
                 match self { $(Self::$variant(step) => parsed(now).is_ok_and(|now| step.is_ours(&now)),)+ }
             }
+            /// Whether nothing of the change is left.
+            pub fn is_undone(&self, now: &Value, before: &Value) -> bool {
+                match self { $(Self::$variant(step) => match (parsed(now), parsed(before)) {
+                    (Ok(now), Ok(before)) => step.is_undone(&now, &before),
+                    _ => now == before,
+                },)+ }
+            }
+            /// What the change has made, for people, where the record keeps it.
+            pub fn describe_made(&self, made: &Value) -> Option<String> {
+                match self { $(Self::$variant(step) => parsed(made).ok().and_then(|made| step.describe_made(&made)),)+ }
+            }
             /// Whether the very resource that was changed still exists.
             pub async fn exists(&self, member: &Member) -> Result<bool, Failure> {
-                match self { $(Self::$variant(step) => step.exists(member).await,)+ }
+                match self { $(Self::$variant(step) => step.exists(member).boxed_local().await,)+ }
             }
             /// The state now.
             pub async fn read(&self, member: &Member) -> Result<Value, Failure> {
-                match self { $(Self::$variant(step) => step.read(member).await.map(|state| written(&state)),)+ }
+                match self { $(Self::$variant(step) => step.read(member).boxed_local().await.map(|state| written(&state)),)+ }
             }
             /// Makes the change.
             pub async fn apply(&self, member: &Member, before: &Value) -> Result<Receipt, Failure> {
-                match self { $(Self::$variant(step) => step.apply(member, &self.state(member, before)?).await,)+ }
+                match self { $(Self::$variant(step) => step.apply(member, &self.state(member, before)?).boxed_local().await,)+ }
             }
             /// Puts the state before back.
-            pub async fn undo(&self, member: &Member, before: &Value) -> Result<Receipt, Failure> {
-                match self { $(Self::$variant(step) => step.undo(member, &self.state(member, before)?).await,)+ }
+            pub async fn undo(&self, member: &Member, before: &Value, made: Option<&Value>) -> Result<Receipt, Failure> {
+                match self { $(Self::$variant(step) => {
+                    let made = made.map(|made| self.state(member, made)).transpose()?;
+                    step.undo(member, &self.state(member, before)?, made.as_ref()).boxed_local().await
+                })+ }
             }
             /// The change could not be made: takes back what an earlier step has opened for it.
             pub async fn give_up(&self, member: &Member, before: &Value) -> Option<String> {
-                match self { $(Self::$variant(step) => step.give_up(member, &parsed(before).ok()?).await,)+ }
+                match self { $(Self::$variant(step) => step.give_up(member, &parsed(before).ok()?).boxed_local().await,)+ }
             }
             /// Every permission that a step of any kind needs.
             pub fn permissions() -> Vec<Permission> {
@@ -271,6 +320,12 @@ steps! {
     "concurrency" Concurrency = concurrency::Concurrency;
     "event-source" EventSource = event_source::EventSource;
     "security-group" SecurityGroup = security_group::OurGroup;
+    "shutdown-behavior" ShutdownBehavior = shutdown_behavior::ShutdownBehavior;
+    "termination-protection" TerminationProtection = termination_protection::TerminationProtection;
+    "keep-volume" KeepVolume = keep_volume::KeepVolume;
+    "standby" Standby = standby::Standby;
+    "network-acl" NetworkAcl = network_acl::AclEntry;
+    "snapshots" Snapshots = snapshots::Snapshots;
     "tracking-timeouts" TrackingTimeouts = tracking_timeouts::TrackingTimeouts;
     "untrack" Untrack = untrack::Untrack;
     "settle" Settle = settle::Settle;

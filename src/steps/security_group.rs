@@ -61,6 +61,12 @@ impl Purpose {
         known.or_else(|| name.starts_with(&self.stem()).then_some(names.len()))
     }
 
+    /// Whether a group has our tag of this purpose.
+    fn is_tagged(self, group: &SecurityGroup) -> bool {
+        let is_ours = |tag: &Tag| tag.key() == Some(TAG) && tag.value() == Some(self.as_str());
+        group.tags().iter().any(is_ours)
+    }
+
     /// The rules of either direction.
     fn rules(self) -> Vec<IpPermission> {
         match self {
@@ -194,6 +200,10 @@ impl OurGroup {
     /// Creates the group under the first name that is free, and says its id.
     async fn create(&self, member: &Member) -> Result<SecurityGroup, Failure> {
         let taken = look(member, &self.vpc, "group-name", self.purpose.names()).await?;
+        // Made by another containment since it was looked for: one of a purpose is enough.
+        if let Some(ours) = taken.iter().find(|group| self.purpose.is_tagged(group)) {
+            return Ok(ours.clone());
+        }
         let free = |name: &String| !taken.iter().any(|group| group.group_name() == Some(name.as_str()));
         // Whoever takes all names in advance must not keep an instance open: the last one can't be guessed.
         let unguessable = || format!("{}{}", self.purpose.stem(), crate::moment::Moment::now().millis());
@@ -386,7 +396,12 @@ impl Change for OurGroup {
         Ok(Receipt::default())
     }
 
-    async fn undo(&self, _member: &Member, _before: &GroupState) -> Result<Receipt, Failure> {
+    async fn undo(
+        &self,
+        _member: &Member,
+        _before: &GroupState,
+        _made: Option<&GroupState>,
+    ) -> Result<Receipt, Failure> {
         Ok(Receipt::default())
     }
 }

@@ -62,7 +62,7 @@ impl Change for Settle {
         Ok(Receipt::default())
     }
 
-    async fn undo(&self, _member: &Member, _before: &Nothing) -> Result<Receipt, Failure> {
+    async fn undo(&self, _member: &Member, _before: &Nothing, _made: Option<&Nothing>) -> Result<Receipt, Failure> {
         Ok(Receipt::default())
     }
 }

@@ -123,7 +123,7 @@ impl Change for TrackingTimeouts {
         self.set(member, SHORT).await
     }
 
-    async fn undo(&self, member: &Member, before: &Timeouts) -> Result<Receipt, Failure> {
+    async fn undo(&self, member: &Member, before: &Timeouts, _made: Option<&Timeouts>) -> Result<Receipt, Failure> {
         self.set(member, *before).await
     }
 }

@@ -58,7 +58,7 @@ impl Change for Untrack {
         self.interface.set_groups(member, &[group]).await
     }
 
-    async fn undo(&self, _member: &Member, _before: &Groups) -> Result<Receipt, Failure> {
+    async fn undo(&self, _member: &Member, _before: &Groups, _made: Option<&Groups>) -> Result<Receipt, Failure> {
         Ok(Receipt::default())
     }
 }

@@ -6,6 +6,7 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pytest
+from botocore.exceptions import ClientError
 from testbed.accounts import MEMBER, REGION
 from testbed.bed import Bed
 from testbed.instances import Instance, Vpc, make_instance, make_vpc
@@ -162,7 +163,8 @@ def test_without_a_settle_nothing_is_opened(another: Callable[..., Product], bed
     product = another(SettleSeconds="0")
     instance = make_instance(bed.endpoints, vpc)
     product.contain(instance.arn)
-    assert product.mailbox.stages(instance.id)[-1] == "Contained"
+    partial = product.mailbox.notices(instance.id)[-1]
+    assert partial.stage == "Partial" and "SettleSeconds is 0" in partial.mail
     assert set(ours(bed, vpc)) == {"isolation"}
 
 
@@ -264,6 +266,9 @@ def test_an_instance_that_is_gone_is_released_and_said(product: Product, bed: Be
     instance = make_instance(bed.endpoints, vpc, with_role=False)
     product.contain(instance.arn)
     ec2 = bed.endpoints.client("ec2", MEMBER)
+    with pytest.raises(ClientError, match="OperationNotPermitted"):
+        ec2.terminate_instances(InstanceIds=[instance.id])
+    ec2.modify_instance_attribute(InstanceId=instance.id, DisableApiTermination={"Value": False})
     ec2.terminate_instances(InstanceIds=[instance.id])
     for interface in instance.interfaces:
         if ec2.describe_network_interfaces(Filters=[{"Name": "network-interface-id", "Values": [interface]}])["NetworkInterfaces"]:

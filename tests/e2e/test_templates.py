@@ -18,7 +18,10 @@ TEMPLATES = (HUB, MEMBER)
 # Actions that AWS judges without a resource: "*" is the only Resource that they can have.
 WITHOUT_RESOURCE = {
     "iam:GetAccountSummary", "lambda:ListFunctions", "lambda:ListEventSourceMappings",
-    "ec2:DescribeInstances", "ec2:DescribeNetworkInterfaces", "ec2:DescribeSecurityGroups",
+    "ec2:DescribeInstanceAttribute", "ec2:DescribeInstances", "ec2:DescribeNetworkAcls", "ec2:DescribeNetworkInterfaces",
+    "ec2:DescribeRouteTables",
+    "ec2:DescribeSecurityGroups", "ec2:DescribeSnapshots", "ec2:DescribeSubnets", "ec2:DescribeVpcEndpoints",
+    "autoscaling:DescribeAutoScalingGroups", "autoscaling:DescribeAutoScalingInstances",
 }
 
 Statement = dict[str, Any]
@@ -143,9 +146,34 @@ def test_the_member_role_makes_tags_and_changes_only_security_groups_of_ours() -
             assert s["Condition"] == {"StringEquals": {"aws:RequestTag/entity-lockdown": ours}}
     for s in found:
         if "ec2:CreateTags" in as_list(s["Action"]):
-            assert s["Condition"] == {"StringEquals": {"ec2:CreateAction": "CreateSecurityGroup"}}
+            of = "CreateSnapshots" if "snapshot/" in json.dumps(s["Resource"]) else "CreateSecurityGroup"
+            assert s["Condition"] == {"StringEquals": {"ec2:CreateAction": of}}
         if any("SecurityGroupIngress" in a or "SecurityGroupEgress" in a for a in as_list(s["Action"])):
             assert s["Condition"] == {"StringEquals": {"aws:ResourceTag/entity-lockdown": ours}}
+
+
+def test_the_member_role_makes_snapshots_only_as_evidence() -> None:
+    made = [s for s in role_statements(MEMBER, "MemberRole") if "ec2:CreateSnapshots" in as_list(s["Action"])]
+    [snapshots] = [s for s in made if "snapshot/" in json.dumps(s["Resource"])]
+    assert snapshots["Condition"] == {"StringEquals": {"aws:RequestTag/entity-lockdown": "evidence"}}
+
+
+def test_the_member_role_sizes_groups_and_never_says_what_they_launch_where() -> None:
+    [sizing] = [
+        s for s in role_statements(MEMBER, "MemberRole") if "autoscaling:UpdateAutoScalingGroup" in as_list(s["Action"])
+    ]
+    keys = ("MaxSize", "LaunchConfigurationName", "LaunchTemplateVersionSpecified", "VPCZoneIdentifiers")
+    assert sizing["Condition"] == {"Null": {f"autoscaling:{key}": "true" for key in keys}}
+
+
+def test_only_the_function_stores_wake_ups_and_they_reach_it_one_by_one() -> None:
+    [store, _] = dict(resource_policies(HUB))["WakeQueuePolicy"]
+    assert (store["Effect"], store["Principal"], store["Action"]) == ("Deny", "*", "sqs:SendMessage")
+    assert store["Condition"] == {"ArnNotEquals": {"aws:PrincipalArn": {"Fn::GetAtt": ["FunctionRole", "Arn"]}}}
+    found = template(HUB)["Resources"]
+    mapping, queue = found["WakeUp"]["Properties"], found["WakeQueue"]["Properties"]
+    assert mapping["EventSourceArn"] == {"Fn::GetAtt": ["WakeQueue", "Arn"]} and mapping["BatchSize"] == 1
+    assert queue["VisibilityTimeout"] >= found["Function"]["Properties"]["Timeout"], "Lambda refuses the mapping else"
 
 
 def test_the_function_becomes_no_role_but_the_member_role() -> None:
@@ -240,7 +268,8 @@ def test_the_key_encrypts_topics_queue_journal_and_environment() -> None:
     key = ({"Ref": "Key"}, {"Fn::GetAtt": ["Key", "Arn"]})
     for topic in resources(HUB, "AWS::SNS::Topic").values():
         assert topic["Properties"]["KmsMasterKeyId"] in key
-    assert found["DeadLetterQueue"]["Properties"]["KmsMasterKeyId"] in key
+    for queue in resources(HUB, "AWS::SQS::Queue").values():
+        assert queue["Properties"]["KmsMasterKeyId"] in key
     assert found["Journal"]["Properties"]["SSESpecification"]["KMSMasterKeyId"] in key
     assert found["Function"]["Properties"]["KmsKeyArn"] in key
 

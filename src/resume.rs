@@ -1,0 +1,68 @@
+//! Finishes what a dead invocation has left half done, when a wake-up comes for it.
+//!
+//! All that a wake-up can do is to have a containment resumed that the record says was begun and not ended: whoever forges one gains
+//! nothing.
+
+use std::time::Duration;
+
+use crate::admit::unfinished;
+use crate::aws::Failure;
+use crate::execute;
+use crate::handler::{Deps, Outcome};
+use crate::moment::Moment;
+use crate::wake::Wake;
+
+/// When the next wake-up follows, while somebody works on the record or another try may help.
+const NEXT: Duration = Duration::from_secs(45);
+
+/// How many wake-ups follow one another at most.
+const MOST: u32 = 40;
+
+/// Looks at the record that a wake-up names, and finishes what its message has begun and nobody works on.
+pub(crate) async fn resume(deps: &Deps, wake: Wake) -> Outcome {
+    let stored = match deps.journal.load(&wake.record).await {
+        Ok(Some(stored)) => stored,
+        Ok(None) => return Outcome::Silent,
+        Err(error) => return again(deps, wake, &error.to_string()).await,
+    };
+    let same = stored.record.containment.as_str() == wake.containment;
+    let Some(request) = unfinished(&stored.record, &wake.message).filter(|_| same) else {
+        return Outcome::Silent;
+    };
+    // The next one is stored first: this invocation may die as the one before did.
+    let relayed = relay(deps, &wake).await;
+    if stored.held_by_another("", Moment::now()) {
+        return relayed.map_or_else(|failure| Outcome::Retry(failure.to_string()), |()| Outcome::Silent);
+    }
+    tracing::warn!(
+        record = wake.record,
+        containment = wake.containment,
+        "an invocation left work undone: it is resumed"
+    );
+    match execute::contain(deps, &request).await {
+        // The wake-up that was stored above comes for it.
+        Outcome::Retry(reason) if relayed.is_ok() => {
+            tracing::warn!(record = wake.record, "to be tried again: {reason}");
+            Outcome::Silent
+        }
+        outcome => outcome,
+    }
+}
+
+async fn relay(deps: &Deps, wake: &Wake) -> Result<(), Failure> {
+    if wake.after >= MOST {
+        return Ok(());
+    }
+    let next = Wake {
+        after: wake.after + 1,
+        ..wake.clone()
+    };
+    deps.wakeups.store(&next, NEXT).await
+}
+
+async fn again(deps: &Deps, wake: Wake, why: &str) -> Outcome {
+    match relay(deps, &wake).await {
+        Ok(()) => Outcome::Silent,
+        Err(failure) => Outcome::Retry(format!("{why}; {failure}")),
+    }
+}
