@@ -51,10 +51,10 @@ pub fn admit(stored: Option<&Stored>, request: &Request, holder: &str, now: Mome
     if resumes { Admission::Resume } else { Admission::Begin }
 }
 
-/// The containment that a message has begun and that was not carried to its end, as the request that it was.
+/// What a message has begun and what was not carried to its end, as the request that it was.
 pub fn unfinished(record: &Record, message: &str) -> Option<Request> {
     let seen = record.seen(message)?;
-    if seen.ended.is_some() || seen.action != Action::Contain {
+    if seen.ended.is_some() {
         return None;
     }
     Some(Request {
@@ -66,8 +66,8 @@ pub fn unfinished(record: &Record, message: &str) -> Option<Request> {
             topic: record.topic.clone(),
         },
         claims: seen.claims.clone(),
-        force: false,
-        reactivate_keys: false,
+        force: seen.force,
+        reactivate_keys: seen.reactivate_keys,
     })
 }
 
@@ -110,11 +110,18 @@ pub(crate) mod tests {
     }
 
     #[test]
-    fn only_a_containment_that_was_not_carried_to_its_end_is_unfinished() {
+    fn only_what_was_not_carried_to_its_end_is_unfinished() {
         let begun = stored(Status::Containing, None).record;
         let resumed = unfinished(&begun, "m1").expect("a request");
         assert_eq!(resumed, request(Action::Contain, "m1", 10));
         assert_eq!(unfinished(&begun, "m2"), None);
+        let forced = Request {
+            force: true,
+            ..request(Action::Release, "m3", 30)
+        };
+        let mut releasing = stored(Status::Releasing, Some(Stage::Contained)).record;
+        releasing.seen_mut(&forced);
+        assert_eq!(unfinished(&releasing, "m3"), Some(forced));
         let ended = stored(Status::Contained, Some(Stage::Contained)).record;
         assert_eq!(unfinished(&ended, "m1"), None);
     }

@@ -4,6 +4,7 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use futures_util::FutureExt;
+use futures_util::future::OptionFuture;
 
 use crate::admit::{Admission, admit};
 use crate::apply::{Recorded, Tally, apply, confirm};
@@ -18,6 +19,7 @@ use crate::plan::Plan;
 use crate::record::{ATTEMPTS, Record, RecordedStep, Status, StepState};
 use crate::recording::{is_fresh, record_plan};
 use crate::request::Request;
+use crate::wake::Wake;
 use crate::work::{Stop, Work};
 
 /// How long a copy of a message waits for the one that is being worked on.
@@ -245,8 +247,11 @@ async fn carry_out(mut work: Work<'_>, member: &Member, facts: &Facts, mut tally
             notices.borrow_mut().push(Stage::Started);
         }
     };
-    let ((), applied) = tokio::join!(
+    let wake = Wake::of(request, &work.record);
+    let stored = OptionFuture::from(work.unjournalled.is_none().then(|| deps.wakeups.store_beside(&wake)));
+    let ((), _, applied) = tokio::join!(
         said,
+        stored,
         apply_with_fall_backs(recorded, &mut work, member, facts, &mut tally)
     );
     applied?;

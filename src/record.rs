@@ -157,6 +157,12 @@ pub struct Seen {
     /// The notices sent for it.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub notices: Vec<Stage>,
+    /// Whether a release may overwrite what somebody else has changed since.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub force: bool,
+    /// Whether a release makes access keys active again.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub reactivate_keys: bool,
     /// Who asked and why, as claimed.
     #[serde(flatten)]
     pub claims: Claims,
@@ -277,6 +283,8 @@ impl Record {
                     attempts: 0,
                     ended: None,
                     notices: vec![],
+                    force: request.force,
+                    reactivate_keys: request.reactivate_keys,
                     claims: request.claims.clone(),
                 });
                 self.newest = self.newest.max(request.message.sent);

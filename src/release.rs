@@ -18,6 +18,7 @@ use crate::notice::{Report, Stage};
 use crate::record::{ATTEMPTS, Record, RecordedStep, Status, StepState};
 use crate::request::Request;
 use crate::steps::Receipt;
+use crate::wake::Wake;
 use crate::work::{Stop, Tries, Unsaved, Work};
 
 /// The first pause before an undone change is read again.
@@ -89,8 +90,11 @@ async fn take_up(deps: &Deps, request: &Request, holder: &str, loaded: Option<St
     let mut work = Work::new(deps, request, record, holder.to_owned(), Some(&stored));
     // The lease is taken before anything is read: a containment that was asked to stop must have stopped.
     save(&mut work, &[]).await?;
+    let wake = Wake::of(request, &work.record);
     // Boxed, as a containment's is.
-    Work::leased(deps, &key, holder, undo_all(work).boxed_local()).await
+    let undoing = Work::leased(deps, &key, holder, undo_all(work).boxed_local());
+    let (outcome, ()) = tokio::join!(undoing, deps.wakeups.store_beside(&wake));
+    outcome
 }
 
 async fn save(work: &mut Work<'_>, changes: &[ChangeWrite]) -> Result<(), Stop> {

@@ -1,7 +1,7 @@
 //! Finishes what a dead invocation has left half done, when a wake-up comes for it.
 //!
-//! All that a wake-up can do is to have a containment resumed that the record says was begun and not ended: whoever forges one gains
-//! nothing.
+//! All that a wake-up can do is to have a containment or release resumed that the record says was begun and not ended: whoever forges
+//! one gains nothing.
 
 use std::time::Duration;
 
@@ -10,6 +10,8 @@ use crate::aws::Failure;
 use crate::execute;
 use crate::handler::{Deps, Outcome};
 use crate::moment::Moment;
+use crate::release;
+use crate::request::Action;
 use crate::wake::Wake;
 
 /// When the next wake-up follows, while somebody works on the record or another try may help.
@@ -39,7 +41,12 @@ pub(crate) async fn resume(deps: &Deps, wake: Wake) -> Outcome {
         containment = wake.containment,
         "an invocation left work undone: it is resumed"
     );
-    match execute::contain(deps, &request).await {
+    let ended = match request.action {
+        Action::Contain => execute::contain(deps, &request).await,
+        Action::Release => release::release(deps, &request).await,
+        Action::Plan => Outcome::Silent,
+    };
+    match ended {
         // The wake-up that was stored above comes for it.
         Outcome::Retry(reason) if relayed.is_ok() => {
             tracing::warn!(record = wake.record, "to be tried again: {reason}");

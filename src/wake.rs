@@ -63,6 +63,14 @@ impl Wakeups {
         }
     }
 
+    /// Stores a wake-up beside the work on a record, for the case that the work dies. Where that fails, the message's redelivery is
+    /// left, minutes later: it is logged, and the work goes on.
+    pub async fn store_beside(&self, wake: &Wake) {
+        if let Err(failure) = self.store(wake, MARGIN).await {
+            tracing::warn!(record = wake.record, "no wake-up is stored for this work: {failure}");
+        }
+    }
+
     /// Stores a wake-up that comes after this delay (at most 15 minutes).
     ///
     /// # Errors
