@@ -1,7 +1,7 @@
 //! Decides what a request means for the record of its entity: a pure function.
 
 use crate::journal::Stored;
-use crate::record::{Record, StepState};
+use crate::record::{Record, Seen, StepState};
 use crate::request::{Action, Message, Request};
 
 use crate::moment::Moment;
@@ -51,12 +51,26 @@ pub fn admit(stored: Option<&Stored>, request: &Request, holder: &str, now: Mome
     if resumes { Admission::Resume } else { Admission::Begin }
 }
 
+/// The newest containment that the record knows of, as the request that it was.
+pub fn newest_containment(record: &Record) -> Option<Request> {
+    let seen = record
+        .messages
+        .iter()
+        .rev()
+        .find(|seen| seen.action == Action::Contain)?;
+    asked(record, seen)
+}
+
 /// What a message has begun and what was not carried to its end, as the request that it was.
 pub fn unfinished(record: &Record, message: &str) -> Option<Request> {
     let seen = record.seen(message)?;
     if seen.ended.is_some() {
         return None;
     }
+    asked(record, seen)
+}
+
+fn asked(record: &Record, seen: &Seen) -> Option<Request> {
     Some(Request {
         action: seen.action,
         entity: record.entity.to_string().parse().ok()?,

@@ -80,7 +80,12 @@ pub(crate) async fn plan(deps: &Deps, request: &Request) -> Outcome {
     }
 }
 
-fn made(request: &Request, facts: &Facts, deps: &Deps, record: Option<&Record>) -> Result<Plan, guard::Refusal> {
+pub(crate) fn made(
+    request: &Request,
+    facts: &Facts,
+    deps: &Deps,
+    record: Option<&Record>,
+) -> Result<Plan, guard::Refusal> {
     let plan = entities::plan(&request.entity, facts, &deps.settings, record)?;
     guard::judge_plan(&plan, &deps.settings)?;
     Ok(plan)
@@ -261,7 +266,7 @@ async fn carry_out(mut work: Work<'_>, member: &Member, facts: &Facts, mut tally
 }
 
 /// Applies what is recorded; where steps can't be made, records and applies those that do their work.
-async fn apply_with_fall_backs(
+pub(crate) async fn apply_with_fall_backs(
     mut recorded: Recorded,
     work: &mut Work<'_>,
     member: &Member,
@@ -406,6 +411,9 @@ async fn end(mut work: Work<'_>, tally: &Tally) -> Result<Outcome, Stop> {
     };
     let report = Report::contained(stage, request, &work.record, summary, next);
     finish(&mut work, &report).await?;
+    if tally.made > 0 && work.unjournalled.is_none() {
+        work.deps.look_again_at(&work.record.key);
+    }
     Ok(match retry {
         Some(reason) => Outcome::Retry(reason),
         None => Outcome::Ended(stage),

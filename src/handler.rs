@@ -20,7 +20,7 @@ use crate::notice::{Publisher, Report, Stage};
 use crate::request::{Action, Message, Request};
 use crate::settings::Settings;
 use crate::wake::{Wake, Wakeups};
-use crate::{execute, release, resume};
+use crate::{execute, release, resume, watch};
 
 /// How many entities of a message are worked on at once.
 const AT_ONCE: usize = 8;
@@ -51,6 +51,8 @@ pub struct Deps {
     last_stranger: Cell<Option<Moment>>,
     strangers: Cell<u64>,
     refused: RefCell<(HashSet<String>, VecDeque<String>)>,
+    /// The records that this invocation has contained, to be looked at again before it ends.
+    contained: RefCell<Vec<String>>,
 }
 
 /// How one request ended.
@@ -110,6 +112,7 @@ impl Deps {
             last_stranger: Cell::new(None),
             strangers: Cell::new(0),
             refused: RefCell::default(),
+            contained: RefCell::default(),
         }
     }
 
@@ -122,6 +125,11 @@ impl Deps {
     pub(crate) fn new_holder(&self) -> String {
         self.works.set(self.works.get() + 1);
         format!("{}/{}", self.process, self.works.get())
+    }
+
+    /// Notes a record that is to be looked at again before the invocation ends.
+    pub(crate) fn look_again_at(&self, key: &str) {
+        self.contained.borrow_mut().push(key.to_owned());
     }
 
     /// Refuses a request with a notice, once for a message and ARN.
@@ -216,7 +224,14 @@ impl Deps {
 pub async fn handle(event: Value, deadline: Moment, deps: &Deps) -> Result<(), HandlerError> {
     deps.deadline.set(deadline);
     if let Some(wakes) = ingress::wake::read(&event) {
-        return wake_up(wakes, deps).await;
+        let outcome = wake_up(wakes, deps).await;
+        watch::after(deps, deps.contained.take()).await;
+        return outcome;
+    }
+    if ingress::watch::read(&event) {
+        return watch::all(deps)
+            .await
+            .map_err(|error| HandlerError::RetryCanHelp(error.to_string()));
     }
     let (admitted, strange): (Vec<_>, Vec<_>) = sns::read(event)?
         .into_iter()
@@ -234,6 +249,7 @@ pub async fn handle(event: Value, deadline: Moment, deps: &Deps) -> Result<(), H
         }
     };
     let (retries, ()) = join(work, refusals).await;
+    watch::after(deps, deps.contained.take()).await;
     if retries.is_empty() {
         Ok(())
     } else {

@@ -7,7 +7,7 @@
 //! - [`entities`] survey AWS (one file a kind of entity) and [`plan`] the steps, purely.
 //! - [`record`] is what a containment is remembered by, [`journal`] where, [`admit`] decides what a request means for it.
 //! - [`steps`] change AWS and change it back (one file a kind of change), through [`aws`].
-//! - [`execute`] contains, [`release`] undoes, `resume` finishes what an invocation left ([`wake`]), [`notice`] tells people and programs.
+//! - [`execute`] contains, [`release`] undoes, `resume` finishes what an invocation left ([`wake`]), `watch` repairs what drifts, [`notice`] tells people and programs.
 //! - [`handler`] holds all of it together.
 
 pub mod admit;
@@ -32,7 +32,9 @@ pub mod request;
 mod resume;
 pub mod settings;
 pub mod steps;
+pub mod trail;
 pub mod wake;
+mod watch;
 mod work;
 #[cfg(test)]
 mod world;

@@ -210,6 +210,9 @@ pub struct Record {
     /// What people should know beside it.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub remarks: Vec<String>,
+    /// What the watch has found changed and could not repair, and has told already.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub drift: Option<String>,
     /// The messages seen, oldest first.
     pub messages: Vec<Seen>,
     /// The newest time of a message that was decided; older ones are stale.
@@ -236,6 +239,7 @@ impl Record {
             affected: vec![],
             residue: vec![],
             remarks: vec![],
+            drift: None,
             messages: vec![],
             newest: request.message.sent,
             history: vec![],

@@ -79,7 +79,13 @@ async fn wait(
     }
 }
 
-async fn take_up(deps: &Deps, request: &Request, holder: &str, loaded: Option<Stored>) -> Result<Outcome, Stop> {
+/// Takes a record up as it was loaded, and undoes what it holds.
+pub(crate) async fn take_up(
+    deps: &Deps,
+    request: &Request,
+    holder: &str,
+    loaded: Option<Stored>,
+) -> Result<Outcome, Stop> {
     let Some(stored) = loaded else { return Err(Stop::Lost) };
     let mut record = stored.record.clone();
     record.seen_mut(request).attempts += 1;

@@ -1,6 +1,6 @@
 //! Wake-ups: messages that SQS delivers later, so that what a dead invocation has left half done is finished by another one.
 //!
-//! A wake-up names a record and carries no secret; what it leads to is in [`crate::resume`].
+//! A wake-up names a record and carries no secret; what it leads to is in the module `resume`.
 //!
 //! Source: Amazon SQS API Reference, "SendMessage" (a delay of at most 900 s).
 

@@ -37,6 +37,8 @@ pub struct Member {
     pub ec2: aws_sdk_ec2::Client,
     /// EC2 Auto Scaling.
     pub auto_scaling: aws_sdk_autoscaling::Client,
+    /// CloudTrail.
+    pub trail: aws_sdk_cloudtrail::Client,
 }
 
 impl Member {
@@ -50,6 +52,7 @@ impl Member {
             lambda: aws_sdk_lambda::Client::new(config),
             ec2: aws_sdk_ec2::Client::new(config),
             auto_scaling: aws_sdk_autoscaling::Client::new(config),
+            trail: aws_sdk_cloudtrail::Client::new(config),
         }
     }
 

@@ -2,3 +2,4 @@
 
 pub mod sns;
 pub mod wake;
+pub mod watch;

@@ -172,6 +172,33 @@ impl Table {
         }
     }
 
+    pub(super) async fn open_keys(&self) -> Result<Vec<String>, JournalError> {
+        let mut found = Vec::new();
+        let mut from = None;
+        loop {
+            let call = self
+                .client
+                .query()
+                .table_name(&self.name)
+                .index_name("open")
+                .key_condition_expression("#open = :yes")
+                .projection_expression("pk")
+                .expression_attribute_names("#open", "open")
+                .expression_attribute_values(":yes", text("yes"))
+                .set_exclusive_start_key(from);
+            let answer = self.within("dynamodb:Query", call.send()).await?;
+            let items = answer.items.unwrap_or_default();
+            let keys = items
+                .iter()
+                .filter_map(|item| item.get("pk").and_then(|pk| pk.as_s().ok()));
+            found.extend(keys.filter_map(|pk| pk.strip_prefix("record/").map(str::to_owned)));
+            from = answer.last_evaluated_key.filter(|key| !key.is_empty());
+            if from.is_none() {
+                return Ok(found);
+            }
+        }
+    }
+
     fn change_write(&self, change: &ChangeWrite) -> Result<TransactWriteItem, aws_sdk_dynamodb::error::BuildError> {
         let update = |seen: &ChangeItem, verb: &str, holder: &str| {
             Update::builder()

@@ -163,12 +163,24 @@ impl Journal {
         }
     }
 
-    /// The records of what is open, oldest first; one that can't be read hides no other. In DynamoDB this reads the index, which
-    /// the function's own role may not: it is for people.
+    /// The records of what is open, oldest first; one that can't be read hides no other.
     pub async fn open_records(&self) -> Result<Vec<Result<Stored, JournalError>>, JournalError> {
         match self {
             Self::Dynamo(table) => table.open_records().await,
             Self::Memory(memory) => Ok(memory.open_records()),
+        }
+    }
+
+    /// The keys of the records of what is open, oldest first: all that a watch needs to begin.
+    pub async fn open_keys(&self) -> Result<Vec<String>, JournalError> {
+        match self {
+            Self::Dynamo(table) => table.open_keys().await,
+            Self::Memory(memory) => Ok(memory
+                .open_records()
+                .into_iter()
+                .flatten()
+                .map(|stored| stored.record.key)
+                .collect()),
         }
     }
 

@@ -31,13 +31,15 @@ pub enum Stage {
     Planned,
     /// Nothing was to do.
     Unchanged,
+    /// What was contained had been changed by somebody since, and was locked again as far as that was possible.
+    Drifted,
 }
 
 impl Stage {
     /// Whether somebody must act: such notices go to the failure topic as well.
     pub fn is_trouble(self) -> bool {
         match self {
-            Self::Partial | Self::Failed | Self::Refused => true,
+            Self::Partial | Self::Failed | Self::Refused | Self::Drifted => true,
             Self::Started | Self::Contained | Self::Released | Self::Planned | Self::Unchanged => false,
         }
     }

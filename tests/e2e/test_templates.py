@@ -22,6 +22,7 @@ WITHOUT_RESOURCE = {
     "ec2:DescribeRouteTables",
     "ec2:DescribeSecurityGroups", "ec2:DescribeSnapshots", "ec2:DescribeSubnets", "ec2:DescribeVpcEndpoints",
     "autoscaling:DescribeAutoScalingGroups", "autoscaling:DescribeAutoScalingInstances",
+    "cloudtrail:LookupEvents",
 }
 
 Statement = dict[str, Any]
@@ -176,6 +177,15 @@ def test_only_the_function_stores_wake_ups_and_they_reach_it_one_by_one() -> Non
     assert queue["VisibilityTimeout"] >= found["Function"]["Properties"]["Timeout"], "Lambda refuses the mapping else"
 
 
+def test_the_watch_is_the_rules_own_and_can_be_turned_off() -> None:
+    found = template(HUB)["Resources"]
+    rule, permission = found["WatchRule"], found["WatchPermission"]
+    assert rule["Condition"] == permission["Condition"] == "Watches"
+    assert rule["Properties"]["Targets"][0]["Input"] == '{"watch":true}'
+    assert permission["Properties"]["SourceArn"] == {"Fn::GetAtt": ["WatchRule", "Arn"]}
+    assert template(HUB)["Parameters"]["WatchMinutes"]["AllowedValues"][0] == 0
+
+
 def test_the_function_becomes_no_role_but_the_member_role() -> None:
     assuming = [s for s in role_statements(HUB, "FunctionRole") if any("sts:" in a for a in as_list(s["Action"]))]
     assert [(s["Effect"], s["Action"], s["Resource"]) for s in assuming] == [
@@ -183,12 +193,14 @@ def test_the_function_becomes_no_role_but_the_member_role() -> None:
     ]
 
 
-def test_the_function_publishes_to_its_two_topics_and_reads_its_journal_by_key_alone() -> None:
+def test_the_function_publishes_to_its_two_topics_and_lists_open_records_alone() -> None:
     found = role_statements(HUB, "FunctionRole")
     [tell] = [s for s in found if "sns:Publish" in as_list(s["Action"])]
     assert tell["Resource"] == [{"Ref": "AuditTopic"}, {"Ref": "FailureTopic"}]
     of_journal = {a for a in actions(found) if a.startswith("dynamodb:")}
-    assert not of_journal & {"dynamodb:Scan", "dynamodb:Query"}
+    assert "dynamodb:Scan" not in of_journal
+    [listing] = [s for s in found if "dynamodb:Query" in as_list(s["Action"])]
+    assert listing["Resource"] == {"Fn::Sub": "${Journal.Arn}/index/open"} and listing["Action"] == "dynamodb:Query"
     assert not any(action.startswith(("iam:", "lambda:", "ec2:")) for action in actions(found))
 
 

@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use entity_lockdown::entities::Kind;
 use entity_lockdown::steps::Step;
+use entity_lockdown::trail;
 use serde::Serialize;
 
 use crate::screen::{Screen, table};
@@ -31,7 +32,8 @@ struct Needed {
 /// All permissions, sorted, each once.
 fn needed() -> Vec<Needed> {
     let mut found: BTreeMap<&str, BTreeSet<&str>> = BTreeMap::new();
-    for permission in Kind::permissions().into_iter().chain(Step::permissions()) {
+    let all = Kind::permissions().into_iter().chain(Step::permissions());
+    for permission in all.chain(trail::PERMISSIONS.iter().copied()) {
         found.entry(permission.action).or_default().insert(permission.used_for);
     }
     found
