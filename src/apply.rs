@@ -12,7 +12,7 @@ use crate::journal::ChangeWrite;
 use crate::moment::Moment;
 use crate::record::{RecordedStep, StepState};
 use crate::steps::Receipt;
-use crate::wake::{self, Wake};
+use crate::wake::Wake;
 use crate::work::{Stop, Unsaved, Work};
 
 /// The first pause before a change is read again; each further one is twice as long.
@@ -162,7 +162,7 @@ async fn see_to_the_way_back(work: &mut Work<'_>, member: &Member, due: impl Fn(
         None => work
             .deps
             .wakeups
-            .store(&Wake::of(work.request, &work.record), pauses + wake::MARGIN)
+            .store(&Wake::of(work.request, &work.record), pauses + work.deps.settings.lease)
             .await
             .map_err(|failure| format!("no wake-up could be stored for it ({failure})")),
     };

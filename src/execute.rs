@@ -253,7 +253,11 @@ async fn carry_out(mut work: Work<'_>, member: &Member, facts: &Facts, mut tally
         }
     };
     let wake = Wake::of(request, &work.record);
-    let stored = OptionFuture::from(work.unjournalled.is_none().then(|| deps.wakeups.store_beside(&wake)));
+    let stored = OptionFuture::from(
+        work.unjournalled
+            .is_none()
+            .then(|| deps.wakeups.store_beside(&wake, deps.settings.lease)),
+    );
     let ((), _, applied) = tokio::join!(
         said,
         stored,

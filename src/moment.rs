@@ -58,6 +58,14 @@ impl Moment {
         Self(self.0.saturating_add((seconds as i64).saturating_mul(1000)))
     }
 
+    /// This moment, so much later, to the millisecond.
+    pub fn plus(self, later: std::time::Duration) -> Self {
+        Self(
+            self.0
+                .saturating_add(i64::try_from(later.as_millis()).unwrap_or(i64::MAX)),
+        )
+    }
+
     /// The time from this moment until `later`; zero if it has passed.
     pub fn until(self, later: Self) -> std::time::Duration {
         std::time::Duration::from_millis(u64::try_from(later.0.saturating_sub(self.0)).unwrap_or(0))

@@ -12,7 +12,7 @@ use crate::aws::{Failure, Member, Reason};
 use crate::entities;
 use crate::execute::{BUSY, STALE, busy, finish, wait_for_holder};
 use crate::handler::{Deps, Outcome};
-use crate::journal::{ChangeWrite, JournalError, LEASE_SECONDS, Stored, holder_of};
+use crate::journal::{ChangeWrite, JournalError, Stored, holder_of};
 use crate::moment::Moment;
 use crate::notice::{Report, Stage};
 use crate::record::{ATTEMPTS, Record, RecordedStep, Status, StepState};
@@ -24,13 +24,13 @@ use crate::work::{Stop, Tries, Unsaved, Work};
 /// The first pause before an undone change is read again.
 const FIRST_PAUSE: Duration = Duration::from_millis(200);
 
-/// How long a release waits for a containment that it asked to stop: until its lease would lapse, and a little more.
-const WAIT_AT_MOST: Duration = Duration::from_secs(LEASE_SECONDS + 5);
+/// How long a release waits for a containment that it asked to stop, beyond the time after which its lease would lapse.
+const WAIT_BEYOND_LEASE: Duration = Duration::from_secs(5);
 
 /// Puts everything back that the record of an entity holds.
 pub(crate) async fn release(deps: &Deps, request: &Request) -> Outcome {
     let holder = deps.new_holder();
-    let patience = tokio::time::Instant::now() + WAIT_AT_MOST;
+    let patience = tokio::time::Instant::now() + deps.settings.lease + WAIT_BEYOND_LEASE;
     let key = request.entity.key();
     loop {
         let loaded = match deps.journal.load(&key).await {
@@ -99,7 +99,7 @@ pub(crate) async fn take_up(
     let wake = Wake::of(request, &work.record);
     // Boxed, as a containment's is.
     let undoing = Work::leased(deps, &key, holder, undo_all(work).boxed_local());
-    let (outcome, ()) = tokio::join!(undoing, deps.wakeups.store_beside(&wake));
+    let (outcome, ()) = tokio::join!(undoing, deps.wakeups.store_beside(&wake, deps.settings.lease));
     outcome
 }
 

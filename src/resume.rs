@@ -3,8 +3,6 @@
 //! All that a wake-up can do is to have a containment or release resumed that the record says was begun and not ended: whoever forges
 //! one gains nothing.
 
-use std::time::Duration;
-
 use crate::admit::unfinished;
 use crate::aws::Failure;
 use crate::execute;
@@ -13,9 +11,6 @@ use crate::moment::Moment;
 use crate::release;
 use crate::request::Action;
 use crate::wake::Wake;
-
-/// When the next wake-up follows, while somebody works on the record or another try may help.
-const NEXT: Duration = Duration::from_secs(45);
 
 /// How many wake-ups follow one another at most.
 const MOST: u32 = 40;
@@ -64,7 +59,8 @@ async fn relay(deps: &Deps, wake: &Wake) -> Result<(), Failure> {
         after: wake.after + 1,
         ..wake.clone()
     };
-    deps.wakeups.store(&next, NEXT).await
+    // While somebody works on the record, or another try may help: a little after a lease would lapse.
+    deps.wakeups.store(&next, deps.settings.lease * 3 / 2).await
 }
 
 async fn again(deps: &Deps, wake: Wake, why: &str) -> Outcome {

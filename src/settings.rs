@@ -13,6 +13,12 @@ use crate::guard::matches;
 /// IAM's changes were seen to take about 4 s to hold everywhere. Tests shorten it; the template does not.
 const CONFIRM: Duration = Duration::from_secs(5);
 
+/// How long a lease lasts without being renewed. Tests shorten it; the template does not.
+const LEASE: Duration = Duration::from_secs(30);
+
+/// How long one attempt of a call may take, so that there is time for another one. Tests shorten it; the template does not.
+const ATTEMPT: Duration = Duration::from_secs(10);
+
 /// A shared secret: it can be compared, and never shown.
 #[derive(Clone)]
 pub struct Secret(String);
@@ -93,6 +99,10 @@ pub struct Settings {
     pub settle: Duration,
     /// How long after the last change everything is looked at once more.
     pub confirm: Duration,
+    /// How long a lease on a record lasts without being renewed.
+    pub lease: Duration,
+    /// How long one attempt of a call may take.
+    pub attempt: Duration,
     /// What happens to a user's access keys.
     pub access_keys: AccessKeys,
     /// Patterns of ARNs that are never touched; `*` stands for any characters.
@@ -134,6 +144,7 @@ impl Settings {
             }),
             value => Ok(value.to_owned()),
         };
+        let milliseconds = |name, default| optional(name).parse().map_or(default, Duration::from_millis);
         let wrong = |name, problem| SettingsError { name, problem };
         let seconds: u64 = required("SETTLE_SECONDS")?
             .parse()
@@ -160,9 +171,9 @@ impl Settings {
             failure_topic: required("FAILURE_TOPIC_ARN")?,
             journal_table: required("JOURNAL_TABLE")?,
             settle: Duration::from_secs(seconds),
-            confirm: optional("CONFIRM_MILLISECONDS")
-                .parse()
-                .map_or(CONFIRM, Duration::from_millis),
+            confirm: milliseconds("CONFIRM_MILLISECONDS", CONFIRM),
+            lease: milliseconds("LEASE_MILLISECONDS", LEASE),
+            attempt: milliseconds("ATTEMPT_MILLISECONDS", ATTEMPT),
             access_keys: match optional("ACCESS_KEYS") {
                 "" | "keep" => AccessKeys::Keep,
                 "deactivate" => AccessKeys::Deactivate,

@@ -9,12 +9,8 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use crate::aws::Failure;
-use crate::journal::LEASE_SECONDS;
 use crate::record::Record;
 use crate::request::Request;
-
-/// What a wake-up waits for beyond the pauses of the work: as long as the lease of a holder that died.
-pub const MARGIN: Duration = Duration::from_secs(LEASE_SECONDS);
 
 /// The longest delay that SQS takes.
 const LONGEST_DELAY: Duration = Duration::from_secs(900);
@@ -65,8 +61,8 @@ impl Wakeups {
 
     /// Stores a wake-up beside the work on a record, for the case that the work dies. Where that fails, the message's redelivery is
     /// left, minutes later: it is logged, and the work goes on.
-    pub async fn store_beside(&self, wake: &Wake) {
-        if let Err(failure) = self.store(wake, MARGIN).await {
+    pub async fn store_beside(&self, wake: &Wake, delay: Duration) {
+        if let Err(failure) = self.store(wake, delay).await {
             tracing::warn!(record = wake.record, "no wake-up is stored for this work: {failure}");
         }
     }

@@ -8,7 +8,7 @@ use std::time::Duration;
 use futures_util::future::{Either, select};
 
 use crate::handler::Deps;
-use crate::journal::{CHANGES_A_WRITE, ChangeWrite, JournalError, LEASE_SECONDS, Lease, RENEW_EVERY, Stored};
+use crate::journal::{CHANGES_A_WRITE, ChangeWrite, JournalError, Lease, Stored};
 use crate::moment::Moment;
 use crate::notice::Stage;
 use crate::record::Record;
@@ -167,7 +167,7 @@ impl<'a> Work<'a> {
                 version: self.expected.unwrap_or(0) + 1,
                 lease: hold.then(|| Lease {
                     holder: self.holder.clone(),
-                    until: now.plus_seconds(LEASE_SECONDS),
+                    until: now.plus(self.deps.settings.lease),
                 }),
                 asked: None,
             };
@@ -257,10 +257,11 @@ impl<'a> Work<'a> {
     pub(crate) async fn leased<T>(deps: &Deps, key: &str, holder: &str, work: impl Future<Output = T>) -> T {
         let renewal = async {
             loop {
-                tokio::time::sleep(RENEW_EVERY).await;
+                // Two renewals may fail before it lapses.
+                tokio::time::sleep(deps.settings.lease / 3).await;
                 let lease = Lease {
                     holder: holder.to_owned(),
-                    until: Moment::now().plus_seconds(LEASE_SECONDS),
+                    until: Moment::now().plus(deps.settings.lease),
                 };
                 if let Err(error) = deps.journal.renew(key, &lease).await {
                     tracing::warn!(key, "lease not renewed: {error}");

@@ -181,11 +181,11 @@ fn renew_at(credentials: &Credentials) -> SystemTime {
 ///
 /// The retries are standard ones, not adaptive: those slow every call to a service down once one of its calls was throttled, in
 /// all accounts alike, so that whoever uses up one call's quota in one account would hold the deny up everywhere.
-pub async fn shared_config() -> SdkConfig {
+pub async fn shared_config(attempt: Duration) -> SdkConfig {
     let times = TimeoutConfig::builder()
         .connect_timeout(Duration::from_secs(2))
-        .operation_attempt_timeout(Duration::from_secs(10))
-        .operation_timeout(Duration::from_secs(40))
+        .operation_attempt_timeout(attempt)
+        .operation_timeout(attempt * 4)
         .build();
     aws_config::defaults(aws_config::BehaviorVersion::latest())
         .http_client(http_client())

@@ -14,6 +14,14 @@ use futures_util::FutureExt;
 use lambda_runtime::{Error, LambdaEvent, service_fn};
 use serde_json::Value;
 
+/// The first random number costs some 20 ms of a processor, since the generator is seeded for it. Here they are the start's, for which
+/// Lambda gives a whole processor; in the first message they would hold the deny up. (The CA bundle is loaded when the clients are made.)
+fn seed_random_generator() {
+    if aws_lc_rs::rand::fill(&mut [0; 1]).is_err() {
+        tracing::warn!("the random generator was not seeded ahead");
+    }
+}
+
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> Result<(), Error> {
     let level = std::env::var("LOG_LEVEL").unwrap_or_else(|_| "info".to_owned());
@@ -30,7 +38,7 @@ async fn main() -> Result<(), Error> {
 
     let variables: HashMap<String, String> = std::env::vars().collect();
     let settings = Settings::read(&variables)?;
-    let config = shared_config().await;
+    let config = shared_config(settings.attempt).await;
     let process = variables.get("AWS_LAMBDA_LOG_STREAM_NAME").cloned().unwrap_or_default();
     let began = Moment::now().millis();
     let deps = Rc::new(Deps::new(
@@ -49,6 +57,7 @@ async fn main() -> Result<(), Error> {
         ),
         format!("{process}#{}-{began}", std::process::id()),
     ));
+    seed_random_generator();
     lambda_runtime::run(service_fn(move |event: LambdaEvent<Value>| {
         let deps = Rc::clone(&deps);
         let deadline = Moment::from_millis(i64::try_from(event.context.deadline).unwrap_or(i64::MAX));

@@ -16,12 +16,6 @@ use crate::aws::Failure;
 use crate::moment::Moment;
 use crate::record::Record;
 
-/// How long a lease lasts without being renewed.
-pub const LEASE_SECONDS: u64 = 30;
-
-/// How often a lease is renewed.
-pub const RENEW_EVERY: Duration = Duration::from_secs(10);
-
 /// How long the journal may take before the work goes on without it.
 pub const OUT_OF_REACH: Duration = Duration::from_secs(2);
 
