@@ -1,20 +1,25 @@
 """One bed and one product for all tests of a run. Tests share them: names are unique, notices and calls asked by name."""
 
+import json
 import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 from testbed.bed import REPOSITORY, Bed, running_bed
+from testbed.permissions_used import seen
 from testbed.product import Product, deploy_product
 from testbed.victims import unique
 
 
 @pytest.fixture(scope="session")
 def bed() -> Iterator[Bed]:
-    """The emulators and the proxy. `KEEP_BED=1` leaves their logs."""
+    """The emulators and the proxy. `KEEP_BED=1` leaves their logs; `PERMISSIONS_SEEN` names a folder for the rights that were used."""
     with running_bed(keep_folder="KEEP_BED" in os.environ) as bed:
         yield bed
+        if folder := os.environ.get("PERMISSIONS_SEEN"):
+            Path(folder).mkdir(parents=True, exist_ok=True)
+            (Path(folder) / f"{os.getpid()}.json").write_text(json.dumps(sorted(seen(bed.proxy))))
 
 
 @pytest.fixture(scope="session")
