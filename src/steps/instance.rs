@@ -52,7 +52,10 @@ pub(crate) async fn describe(member: &Member, id: &str) -> Result<Instance, Fail
 }
 
 /// Whether an instance still exists: one that is terminated, or about to be, has nothing left to put back.
-pub(crate) async fn exists(member: &Member, instance: &Arn) -> Result<bool, Failure> {
+///
+/// # Errors
+/// What EC2 answers, other than that it knows of no such instance.
+pub async fn exists(member: &Member, instance: &Arn) -> Result<bool, Failure> {
     match describe(member, id(instance)).await {
         Ok(found) => Ok(!is_gone(&found)),
         Err(failure) if failure.reason == Reason::Absent => Ok(false),

@@ -9,6 +9,7 @@
 //! Sources: Amazon VPC User Guide, "Network ACL rules"; Amazon VPC Transit Gateways, "Network ACLs for transit gateways".
 
 use std::collections::BTreeSet;
+use std::fmt;
 
 use aws_sdk_ec2::types::{NetworkAcl, NetworkAclEntry, RuleAction};
 use futures_util::future::{OptionFuture, join, join_all};
@@ -151,6 +152,61 @@ pub struct Direction {
     pub numbers: Vec<i32>,
     /// Whether one of them comes before all that say otherwise.
     pub in_force: bool,
+}
+
+/// The numbers of some entries.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
+pub struct Numbers {
+    /// Of those for what enters.
+    pub ingress: Vec<i32>,
+    /// Of those for what leaves.
+    pub egress: Vec<i32>,
+}
+
+impl Numbers {
+    /// Whether there is none.
+    pub fn is_empty(&self) -> bool {
+        self.ingress.is_empty() && self.egress.is_empty()
+    }
+}
+
+impl fmt::Display for Numbers {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let words = |numbers: &[i32]| {
+            let words: Vec<String> = numbers.iter().map(ToString::to_string).collect();
+            if words.is_empty() {
+                "none".to_owned()
+            } else {
+                words.join(", ")
+            }
+        };
+        write!(f, "rule {} in, rule {} out", words(&self.ingress), words(&self.egress))
+    }
+}
+
+impl AclState {
+    /// The entries of this state that our change has made, and that therefore go when it is undone: they say exactly this, they
+    /// were not there before, and the record knows their numbers. Without the record's word (`made` is `None`: a crash came before
+    /// it) those count that say exactly this and were not there before.
+    pub fn ours(&self, before: &Self, made: Option<&Self>) -> Numbers {
+        let of = |now: &Direction, before: &Direction, made: Option<&Direction>| {
+            let is_ours = |number: &i32| {
+                !before.numbers.contains(number) && made.is_none_or(|made| made.numbers.contains(number))
+            };
+            now.numbers.iter().copied().filter(is_ours).collect()
+        };
+        Numbers {
+            ingress: of(&self.ingress, &before.ingress, made.map(|made| &made.ingress)),
+            egress: of(&self.egress, &before.egress, made.map(|made| &made.egress)),
+        }
+    }
+
+    fn numbers(&self) -> Numbers {
+        Numbers {
+            ingress: self.ingress.numbers.clone(),
+            egress: self.egress.numbers.clone(),
+        }
+    }
 }
 
 impl AclEntry {
@@ -342,15 +398,7 @@ impl Change for AclEntry {
     }
 
     fn describe_made(&self, made: &AclState) -> Option<String> {
-        let numbers = |direction: &Direction| {
-            let numbers: Vec<String> = direction.numbers.iter().map(ToString::to_string).collect();
-            numbers.join(", ")
-        };
-        Some(format!(
-            "rule {} in, rule {} out",
-            numbers(&made.ingress),
-            numbers(&made.egress)
-        ))
+        Some(made.numbers().to_string())
     }
 
     async fn exists(&self, member: &Member) -> Result<bool, Failure> {
@@ -407,15 +455,7 @@ impl Change for AclEntry {
 
     async fn undo(&self, member: &Member, before: &AclState, made: Option<&AclState>) -> Result<Receipt, Failure> {
         let now = self.read(member).await?;
-        // Without the record's word (a crash came before it), what says exactly this and was not there before is ours.
-        let ours = |now: &Direction, before: &Direction, made: Option<&Direction>| -> Vec<i32> {
-            let is_ours = |number: &i32| {
-                !before.numbers.contains(number) && made.is_none_or(|made| made.numbers.contains(number))
-            };
-            now.numbers.iter().copied().filter(is_ours).collect()
-        };
-        let ingress = ours(&now.ingress, &before.ingress, made.map(|made| &made.ingress));
-        let egress = ours(&now.egress, &before.egress, made.map(|made| &made.egress));
+        let Numbers { ingress, egress } = now.ours(before, made);
         let into = ingress.into_iter().map(|number| (false, number));
         let out = egress.into_iter().map(|number| (true, number));
         let deleted = join_all(
@@ -534,6 +574,26 @@ mod tests {
         assert!(step.is_undone(&state(&[7]), &state(&[7])));
         assert!(step.is_undone(&state(&[]), &state(&[7])));
         assert!(!step.is_undone(&state(&[1, 7]), &state(&[7])));
+    }
+
+    #[test]
+    fn ours_are_the_entries_that_the_record_knows_and_that_were_not_there_before() {
+        let state = |ingress: &[i32], egress: &[i32]| {
+            let direction = |numbers: &[i32]| Direction {
+                numbers: numbers.to_vec(),
+                in_force: true,
+            };
+            AclState {
+                ingress: direction(ingress),
+                egress: direction(egress),
+            }
+        };
+        let now = state(&[3, 7, 9], &[4, 7]);
+        let (before, made) = (state(&[7], &[7]), state(&[3, 7], &[3, 7]));
+        let ours = now.ours(&before, Some(&made));
+        assert_eq!(ours.to_string(), "rule 3 in, rule none out");
+        assert_eq!(now.ours(&before, None).to_string(), "rule 3, 9 in, rule 4 out");
+        assert!(before.ours(&before, None).is_empty() && !ours.is_empty());
     }
 
     #[test]

@@ -111,13 +111,60 @@ pub struct GroupState {
     pub egress: Vec<String>,
 }
 
+/// One of our groups as it was found in some VPC.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct FoundGroup {
+    /// Its id (`sg-...`).
+    pub id: String,
+    /// Its name, one of ours.
+    pub name: String,
+    /// Its VPC.
+    pub vpc: String,
+    /// What it is for, as its tag says.
+    pub purpose: Purpose,
+}
+
+impl FoundGroup {
+    /// A group as EC2 describes it, if it is ours: of the account itself (a VPC can be shared), with our tag, and with one of the
+    /// names of the purpose that the tag says.
+    fn of(group: &SecurityGroup, member: &Member) -> Option<Self> {
+        let tag = group.tags().iter().find(|tag| tag.key() == Some(TAG))?;
+        let mut purposes = [Purpose::Untracking, Purpose::Isolation].into_iter();
+        let purpose = purposes.find(|purpose| tag.value() == Some(purpose.as_str()))?;
+        purpose.place(group)?;
+        let own = group.owner_id().is_none_or(|owner| owner == member.account.as_str());
+        own.then_some(())?;
+        Some(Self {
+            id: group.group_id()?.to_owned(),
+            name: group.group_name()?.to_owned(),
+            vpc: group.vpc_id()?.to_owned(),
+            purpose,
+        })
+    }
+}
+
+/// All our groups in the member's account and region, sorted by their VPCs and names.
+///
+/// # Errors
+/// What EC2 answers.
+pub async fn find_all(member: &Member) -> Result<Vec<FoundGroup>, Failure> {
+    let purposes = [Purpose::Untracking, Purpose::Isolation].map(|purpose| purpose.as_str().to_owned());
+    let tagged = look(member, None, &format!("tag:{TAG}"), purposes.to_vec()).await?;
+    let mut found: Vec<FoundGroup> = tagged
+        .iter()
+        .filter_map(|group| FoundGroup::of(group, member))
+        .collect();
+    found.sort_unstable_by(|one, other| (&one.vpc, &one.name).cmp(&(&other.vpc, &other.name)));
+    Ok(found)
+}
+
 /// The group of this purpose in a VPC, if it exists: our tag and one of our names, the first of them where there are several.
 ///
 /// # Errors
 /// What EC2 answers.
 pub async fn find(member: &Member, vpc: &str, purpose: Purpose) -> Result<Option<SecurityGroup>, Failure> {
     let tag = format!("tag:{TAG}");
-    let tagged = look(member, vpc, &tag, vec![purpose.as_str().to_owned()]).await?;
+    let tagged = look(member, Some(vpc), &tag, vec![purpose.as_str().to_owned()]).await?;
     Ok(tagged
         .into_iter()
         .filter_map(|group| purpose.place(&group).map(|place| (place, group)))
@@ -154,19 +201,20 @@ pub async fn ready(member: &Member, vpc: &str, purpose: Purpose) -> Result<Strin
     })
 }
 
-async fn look(member: &Member, vpc: &str, by: &str, values: Vec<String>) -> Result<Vec<SecurityGroup>, Failure> {
-    let vpcs = Filter::builder().name("vpc-id").values(vpc).build();
+/// The groups of one VPC, or of all, by a filter.
+async fn look(
+    member: &Member,
+    vpc: Option<&str>,
+    by: &str,
+    values: Vec<String>,
+) -> Result<Vec<SecurityGroup>, Failure> {
+    let vpcs = vpc.map(|vpc| Filter::builder().name("vpc-id").values(vpc).build());
     let filter = Filter::builder().name(by).set_values(Some(values)).build();
-    let pages = member
-        .ec2
-        .describe_security_groups()
-        .filters(vpcs)
-        .filters(filter)
-        .into_paginator()
-        .items()
-        .send();
-    let groups: Result<Vec<_>, _> = pages.collect().await;
-    groups.map_err(|error| member.failure("ec2:DescribeSecurityGroups", vpc, &error))
+    let filters = vpcs.into_iter().chain([filter]).collect();
+    let pages = member.ec2.describe_security_groups().set_filters(Some(filters));
+    let groups: Result<Vec<_>, _> = pages.into_paginator().items().send().collect().await;
+    let place = vpc.unwrap_or(member.region.as_str());
+    groups.map_err(|error| member.failure("ec2:DescribeSecurityGroups", place, &error))
 }
 
 /// The rules as sorted words, so that they can be compared and read.
@@ -199,7 +247,7 @@ fn words(rules: &[IpPermission]) -> Vec<String> {
 impl OurGroup {
     /// Creates the group under the first name that is free, and says its id.
     async fn create(&self, member: &Member) -> Result<SecurityGroup, Failure> {
-        let taken = look(member, &self.vpc, "group-name", self.purpose.names()).await?;
+        let taken = look(member, Some(&self.vpc), "group-name", self.purpose.names()).await?;
         // Made by another containment since it was looked for: one of a purpose is enough.
         if let Some(ours) = taken.iter().find(|group| self.purpose.is_tagged(group)) {
             return Ok(ours.clone());
