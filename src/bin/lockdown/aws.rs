@@ -20,6 +20,7 @@ use entity_lockdown::aws::{Failure, Reason};
 use entity_lockdown::journal::dynamo::Table;
 use entity_lockdown::journal::{Journal, JournalError};
 
+use crate::profile;
 use crate::trouble::Trouble;
 
 /// What works as credentials, for the help.
@@ -53,6 +54,39 @@ fn http_client() -> SharedHttpClient {
 /// # Errors
 /// No region, no credentials, or no authorities to trust.
 pub async fn connect(region: Option<&Region>) -> Result<SdkConfig, Trouble> {
+    let config = load(region, None).await?;
+    require_region(&config, "--region")?;
+    let Some(provider) = config.credentials_provider() else {
+        return Err(no_credentials("none is configured"));
+    };
+    provider.provide_credentials().await.map_err(|error| match &error {
+        CredentialsError::CredentialsNotLoaded(_) => no_credentials("none were found"),
+        error => no_credentials(&why(error)),
+    })?;
+    Ok(config)
+}
+
+/// The configuration for the journal of another account: with a profile's credentials, and in the region that is named, the
+/// profile's own, or that of the configuration at large.
+///
+/// # Errors
+/// As of [`connect`].
+pub async fn connect_to_journal(profile: Option<&str>, region: Option<&Region>) -> Result<SdkConfig, Trouble> {
+    let Some(profile) = profile else {
+        let config = load(region, None).await?;
+        return require_region(&config, "--journal-region").map(|()| config);
+    };
+    let own = match region {
+        Some(_) => None,
+        None => profile::region(profile).await,
+    };
+    let config = load(region.or(own.as_ref()), Some(profile)).await?;
+    require_region(&config, "--journal-region")?;
+    let credentials = profile::credentials(profile, &config, http_client()).await?;
+    Ok(config.into_builder().credentials_provider(credentials).build())
+}
+
+async fn load(region: Option<&Region>, profile: Option<&str>) -> Result<SdkConfig, Trouble> {
     check_authorities(std::env::var_os("SSL_CERT_FILE"))?;
     let times = TimeoutConfig::builder()
         .connect_timeout(Duration::from_secs(5))
@@ -64,22 +98,26 @@ pub async fn connect(region: Option<&Region>) -> Result<SdkConfig, Trouble> {
         .timeout_config(times)
         .retry_config(RetryConfig::standard().with_max_attempts(4));
     if let Some(region) = region {
-        loader = loader.region(aws_config::Region::new(region.as_str().to_owned()));
+        loader = loader.region(sdk_region(region));
     }
-    let config = loader.load().await;
-    if config.region().is_none_or(|region| region.as_ref().is_empty()) {
-        return Err(Trouble::usage(
-            "no region: name the hub's with --region, or set AWS_REGION",
-        ));
+    if let Some(profile) = profile {
+        loader = loader.profile_name(profile);
     }
-    let Some(provider) = config.credentials_provider() else {
-        return Err(no_credentials("none is configured"));
-    };
-    provider.provide_credentials().await.map_err(|error| match &error {
-        CredentialsError::CredentialsNotLoaded(_) => no_credentials("none were found"),
-        error => no_credentials(&plainly(innermost(error))),
-    })?;
-    Ok(config)
+    Ok(loader.load().await)
+}
+
+/// A region in the SDK's type.
+pub fn sdk_region(region: &Region) -> aws_config::Region {
+    aws_config::Region::new(region.as_str().to_owned())
+}
+
+fn require_region(config: &SdkConfig, option: &str) -> Result<(), Trouble> {
+    match config.region().is_none_or(|region| region.as_ref().is_empty()) {
+        true => Err(Trouble::usage(format!(
+            "no region: name the hub's with {option}, or set AWS_REGION"
+        ))),
+        false => Ok(()),
+    }
 }
 
 /// The HTTP client takes a file without certificates for a mistake of the program, and panics.
@@ -107,8 +145,9 @@ fn no_credentials(why: &str) -> Trouble {
     ))
 }
 
-/// The SDK's word for a source of credentials that this command is built without speaks of cargo.
-fn plainly(why: String) -> String {
+/// Why there are no credentials. The SDK's word for a source that this command is built without speaks of cargo.
+pub fn why(error: &CredentialsError) -> String {
+    let why = innermost(error);
     if why.contains("feature") {
         "the profile's source of credentials is one that this command does not know".to_owned()
     } else {
@@ -183,6 +222,11 @@ pub fn explain(failure: &Failure) -> Trouble {
         ) => Trouble::out_of_reach(format!(
             "AWS does not accept your credentials ({call}: {said}): renew them, and check AWS_PROFILE"
         )),
+        // EC2's word for bad credentials, and for good ones in a region that the account has not enabled.
+        ("AuthFailure" | "OptInRequired", _) => Trouble::out_of_reach(format!(
+            "AWS does not accept your credentials ({call}: {said}): renew them, check AWS_PROFILE, and that the region is \
+             enabled in the account"
+        )),
         ("AuthorizationError" | "KMSAccessDenied" | "KMSAccessDeniedException", _) | (_, Reason::Denied) => {
             Trouble::out_of_reach(format!(
                 "your credentials may not do {call} on `{resource}` ({said}). {}",
@@ -210,6 +254,15 @@ fn rights(call: &str) -> &'static str {
             "Importing takes dynamodb:GetItem, BatchGetItem, PutItem, UpdateItem and DeleteItem on the table, and \
              kms:Decrypt and kms:GenerateDataKey on its key"
         }
+        "ec2:DeleteSecurityGroup" => {
+            "Cleaning takes ec2:DeleteSecurityGroup on our groups (tag `entity-lockdown`). A service control policy that leaves \
+             them to the member role has to let your role in as well"
+        }
+        "ec2:DeleteNetworkAclEntry" => "Cleaning takes ec2:DeleteNetworkAclEntry on the account's network ACLs",
+        call if call.starts_with("ec2:") => {
+            "Cleaning reads with ec2:DescribeSecurityGroups and DescribeNetworkInterfaces, and, for the entries that the journal \
+             names, with ec2:DescribeInstances and DescribeNetworkAcls"
+        }
         _ => "Reading takes dynamodb:GetItem and BatchGetItem on the table, and kms:Decrypt on its key",
     }
 }
@@ -230,6 +283,7 @@ mod tests {
             ("NotReached", Exit::OutOfReach, "network"),
             ("Throttling", Exit::OutOfReach, "sns:Publish"),
             ("InvalidParameter", Exit::OutOfReach, "refused"),
+            ("AuthFailure", Exit::OutOfReach, "enabled in the account"),
         ] {
             let mut failure = Failure::own("sns:Publish", "topic", "your own", code, "no");
             if code == "AccessDenied" {

@@ -2,10 +2,12 @@
 
 mod age;
 mod aws;
+mod cleanup;
 mod follow;
 mod import;
 mod log_lines;
 mod permissions;
+mod profile;
 mod publish;
 mod screen;
 mod secret;
@@ -39,6 +41,7 @@ enum Verb {
     /// Repair the journal
     #[command(subcommand)]
     Journal(JournalVerb),
+    Cleanup(cleanup::Args),
     Permissions(permissions::Args),
 }
 
@@ -83,6 +86,7 @@ async fn run(verb: Verb, screen: &mut Screen) -> Result<Exit, Trouble> {
         Verb::Status(args) => status::run(args, screen).await,
         Verb::Show(args) => show::run(args, screen).await,
         Verb::Journal(JournalVerb::Import(args)) => import::run(args, screen).await,
+        Verb::Cleanup(args) => cleanup::run(args, screen).await,
         Verb::Permissions(args) => permissions::run(&args, screen),
     }
 }
