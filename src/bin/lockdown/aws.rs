@@ -55,7 +55,7 @@ fn http_client() -> SharedHttpClient {
 /// No region, no credentials, or no authorities to trust.
 pub async fn connect(region: Option<&Region>) -> Result<SdkConfig, Trouble> {
     let config = load(region, None).await?;
-    require_region(&config, "--region")?;
+    require_region(&config, "name the hub's with --region, or set AWS_REGION")?;
     let Some(provider) = config.credentials_provider() else {
         return Err(no_credentials("none is configured"));
     };
@@ -74,14 +74,15 @@ pub async fn connect(region: Option<&Region>) -> Result<SdkConfig, Trouble> {
 pub async fn connect_to_journal(profile: Option<&str>, region: Option<&Region>) -> Result<SdkConfig, Trouble> {
     let Some(profile) = profile else {
         let config = load(region, None).await?;
-        return require_region(&config, "--journal-region").map(|()| config);
+        return require_region(&config, "name the hub's with --journal-region, or set AWS_REGION").map(|()| config);
     };
     let own = match region {
         Some(_) => None,
         None => profile::region(profile).await,
     };
     let config = load(region.or(own.as_ref()), Some(profile)).await?;
-    require_region(&config, "--journal-region")?;
+    let remedy = format!("the profile `{profile}` names none, or does not exist: name the hub's with --journal-region");
+    require_region(&config, &remedy)?;
     let credentials = profile::credentials(profile, &config, http_client()).await?;
     Ok(config.into_builder().credentials_provider(credentials).build())
 }
@@ -111,13 +112,11 @@ pub fn sdk_region(region: &Region) -> aws_config::Region {
     aws_config::Region::new(region.as_str().to_owned())
 }
 
-fn require_region(config: &SdkConfig, option: &str) -> Result<(), Trouble> {
-    match config.region().is_none_or(|region| region.as_ref().is_empty()) {
-        true => Err(Trouble::usage(format!(
-            "no region: name the hub's with {option}, or set AWS_REGION"
-        ))),
-        false => Ok(()),
-    }
+fn require_region(config: &SdkConfig, remedy: &str) -> Result<(), Trouble> {
+    let named = config.region().is_some_and(|region| !region.as_ref().is_empty());
+    named
+        .then_some(())
+        .ok_or_else(|| Trouble::usage(format!("no region: {remedy}")))
 }
 
 /// The HTTP client takes a file without certificates for a mistake of the program, and panics.
