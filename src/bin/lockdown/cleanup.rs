@@ -18,9 +18,9 @@ use crate::trouble::{Exit, Trouble};
 use open::Open;
 use report::Report;
 
-/// Remove what containments have left in an account: security groups that nothing uses, network ACL entries of instances that are gone
+/// Remove unused security groups of ours, and network ACL entries of instances that are gone
 ///
-/// Works in the account of your own credentials (a member account), in the regions that you name. A group is deleted only if it has
+/// Works in the account of your own credentials (a member account) and in the regions that you name. A group is deleted only if it has
 /// our tag and one of our names, no network interface uses it, no rule of another group names it, and no open containment may need
 /// it. Entries carry no tags, so only the journal knows ours: with --table, those are deleted that it says were made for an instance
 /// that is terminated or unknown to EC2, and that still stand there unchanged. Everything else stays, and is named with the reason.

@@ -1,4 +1,4 @@
-//! The command for responders: publishes requests, follows them, reads the journal and repairs it.
+//! The command for responders: publishes requests, follows them, reads the journal and repairs it, and removes what is left over.
 
 mod age;
 mod aws;

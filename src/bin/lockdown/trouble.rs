@@ -24,12 +24,12 @@ pub enum Exit {
 /// The codes, for the help.
 pub const CODES: &str = "\
 Exit codes:
-  0  done: published; with --wait, every entity contained or released
-  1  failed: with --wait, an entity is not contained or not released at all
+  0  done: published; with --wait, every entity contained or released; a cleanup without a failure
+  1  failed: with --wait, an entity is not contained or not released at all; a cleanup in which everything failed
   2  usage: an option is missing or malformed; nothing was done
   3  AWS or the journal is out of reach, or refuses the credentials
   4  not found: no such record, topic, table or file
-  5  partial: with --wait, an entity is contained or released in part only
+  5  partial: with --wait, an entity is contained or released in part only; a cleanup in which something failed
   6  --timeout passed, and what was asked for has not ended";
 
 impl Exit {
