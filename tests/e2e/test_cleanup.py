@@ -348,6 +348,19 @@ def test_nothing_is_deleted_where_the_journal_that_was_named_can_not_be_read(
     assert group in place.groups()
 
 
+def test_a_region_is_left_alone_where_the_journal_is_lost_on_the_way(clean: Cleaner, place: Place) -> None:
+    """It is read again for each region, since a containment may have begun meanwhile."""
+    places = [place, Place(place.bed, next(REGIONS))]
+    groups = {one.region: one.ours(make_vpc(place.bed.endpoints, one.region), "isolation") for one in places}
+    first, second = sorted(groups)
+    command = clean.command.with_environment(AWS_ENDPOINT_URL_DYNAMODB=place.bed.proxy.url)
+    with place.bed.proxy.rule(fault="refuse", service="dynamodb", action="Query", skip=1, status=400, code="AccessDenied"):
+        ran = command.run("cleanup", "--region", *groups, "--journal-profile", "hub", "--json")
+    found = {row["region"]: row["result"] for row in ran.json()["groups"]}
+    assert ran.code == PARTIAL and found == {first: "deleted", second: "failed"}, ran
+    assert groups[second] in Place(place.bed, second).groups()
+
+
 def test_a_profile_that_only_the_aws_command_knows_is_asked_of_it(
     clean: Cleaner, place: Place, vpc: Vpc, tmp_path: Path
 ) -> None:

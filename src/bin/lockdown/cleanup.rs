@@ -10,6 +10,7 @@ use std::time::Duration;
 use aws_config::SdkConfig;
 use entity_lockdown::arn::{AccountId, Partition, Region};
 use entity_lockdown::aws::{Failure, Member};
+use entity_lockdown::journal::Journal;
 use indicatif::{ProgressBar, ProgressStyle};
 
 use crate::aws::{connect, connect_to_journal, explain, journal_trouble, journal_with, sdk_region};
@@ -66,11 +67,27 @@ pub async fn run(args: Args, screen: &mut Screen) -> Result<Exit, Trouble> {
     regions.dedup();
     let config = connect(regions.first()).await?;
     let account = whose(&config).await?;
-    let open = read_journal(&args, &account).await?;
+    let journal = journal(&args).await?;
+    let mut open = look_into(journal.as_ref(), &account).await.map_err(|mut trouble| {
+        let way =
+            "Nothing was deleted. The journal is in the hub: --journal-profile and --journal-region name the way to it";
+        trouble.text = format!("{trouble}. {way}");
+        trouble
+    })?;
     let mut report = Report::new(args.dry_run, account.id.clone(), &regions, open.as_ref());
     let progress = Progress::new(screen);
     for (n, region) in (1..).zip(&regions) {
         progress.at(&format!("{region} ({n} of {})", regions.len()));
+        if n > 1 {
+            // The first look may be minutes old: a containment that began since may need a group that nothing uses yet.
+            match look_into(journal.as_ref(), &account).await {
+                Ok(now) => open = now,
+                Err(trouble) => {
+                    report.not_cleaned(region, trouble);
+                    continue;
+                }
+            }
+        }
         let config = config.clone().into_builder().region(sdk_region(region)).build();
         let member = Member::new(account.id.clone(), account.partition, region.clone(), &config);
         if let Some(open) = &open {
@@ -78,13 +95,16 @@ pub async fn run(args: Args, screen: &mut Screen) -> Result<Exit, Trouble> {
             report.entries.extend(entries);
             report.to_release.extend(to_release);
         }
-        report
-            .groups
-            .extend(groups::clean(&member, open.as_ref(), args.dry_run).await);
+        let groups = groups::clean(&member, open.as_ref(), args.dry_run).await;
+        report.groups.extend(groups);
     }
     progress.finish();
-    if args.json {
-        screen.show_json(&report)?;
+    show(&report, args.json, screen)
+}
+
+fn show(report: &Report, json: bool, screen: &mut Screen) -> Result<Exit, Trouble> {
+    if json {
+        screen.show_json(report)?;
     } else {
         let text = report.written(screen.width, screen.color);
         if screen.color {
@@ -112,20 +132,19 @@ async fn whose(config: &SdkConfig) -> Result<Account, Trouble> {
         .ok_or_else(|| Trouble::out_of_reach("STS does not say whose account your credentials are of"))
 }
 
-/// What the journal holds open in this account, if it is to be looked at. It is read before anything is deleted.
-async fn read_journal(args: &Args, account: &Account) -> Result<Option<Open>, Trouble> {
+/// The journal, if it is to be looked at.
+async fn journal(args: &Args) -> Result<Option<Journal>, Trouble> {
     let Some(table) = args.table.as_deref().filter(|table| !table.is_empty()) else {
         return Ok(None);
     };
     let config = connect_to_journal(args.journal_profile.as_deref(), args.journal_region.as_ref()).await?;
-    let found = journal_with(&config, table).open_records().await;
-    let found = found.map_err(|error| {
-        let mut trouble = journal_trouble(&error);
-        trouble.text.push_str(
-            ". Nothing was deleted. The journal is in the hub: --journal-profile and --journal-region name the way to it",
-        );
-        trouble
-    })?;
+    Ok(Some(journal_with(&config, table)))
+}
+
+/// What it holds open in this account.
+async fn look_into(journal: Option<&Journal>, account: &Account) -> Result<Option<Open>, Trouble> {
+    let Some(journal) = journal else { return Ok(None) };
+    let found = journal.open_records().await.map_err(|error| journal_trouble(&error))?;
     Ok(Some(Open::of(found, account)))
 }
 

@@ -21,7 +21,7 @@ type Users = BTreeMap<String, Vec<String>>;
 
 /// Deletes the groups that nothing uses, and says of each what became of it.
 pub async fn clean(member: &Member, open: Option<&Open>, dry_run: bool) -> Vec<GroupRow> {
-    let unknown = |failure| vec![GroupRow::unknown(member.region.clone(), &failure)];
+    let unknown = |failure| vec![GroupRow::unknown(member.region.clone(), Said::failed(&failure))];
     let groups = match find_all(member).await {
         Ok(groups) if groups.is_empty() => return vec![],
         Ok(groups) => groups,

@@ -14,7 +14,7 @@ use serde::Serialize;
 use super::open::Open;
 use crate::aws::explain;
 use crate::screen::{clean, table};
-use crate::trouble::Exit;
+use crate::trouble::{Exit, Trouble};
 
 /// Below this many columns a table would be more line ends than text.
 const NARROW: u16 = 100;
@@ -82,7 +82,11 @@ impl Said {
 
     /// A call failed.
     pub fn failed(failure: &Failure) -> Self {
-        let trouble = explain(failure);
+        Self::trouble(explain(failure))
+    }
+
+    /// Something kept it from being looked at.
+    fn trouble(trouble: Trouble) -> Self {
         Self::new(Outcome::Failed, trouble.text, trouble.exit)
     }
 
@@ -129,14 +133,14 @@ impl GroupRow {
     }
 
     /// The groups of a region of which nothing is known.
-    pub fn unknown(region: Region, failure: &Failure) -> Self {
+    pub fn unknown(region: Region, said: Said) -> Self {
         Self {
             region,
             id: None,
             name: None,
             vpc: None,
             used_by: vec![],
-            said: Said::failed(failure),
+            said,
         }
     }
 }
@@ -238,6 +242,12 @@ impl Report {
             unreadable: open.map_or_else(Vec::new, |open| open.unreadable.clone()),
             regions: regions.to_vec(),
         }
+    }
+
+    /// Notes that nothing of a region was looked at.
+    pub fn not_cleaned(&mut self, region: &Region, trouble: Trouble) {
+        self.groups
+            .push(GroupRow::unknown(region.clone(), Said::trouble(trouble)));
     }
 
     /// The journal's items that can't be read.
