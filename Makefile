@@ -3,7 +3,7 @@
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
 .NOTPARALLEL: # one cargo at a time: two builds of the EC2 client need more memory than most machines have
-.PHONY: help demo test figures check package deploy fmt fmt-check lint templates clippy doc unit tools e2e clean
+.PHONY: help demo test figures picture picture-check check package deploy fmt fmt-check lint templates clippy doc unit tools e2e clean
 
 PYTHON ?= python3
 PYTEST_ARGS ?= -n 2
@@ -37,15 +37,23 @@ test: unit $(PACKAGE) e2e ## All tests, those end to end on emulated AWS include
 figures: $(PACKAGE) tools $(VENV) ## Measure the package: size, start, memory, round trips (JSON=1: as JSON)
 	@$(VENV_PYTHON) -m tests.testbed.figures $(if $(JSON),--json)
 
+picture: ## Draw README's picture again, from the plan that the code makes
+	@RENEW_PICTURE=1 cargo test --features testing --locked --lib --quiet -- the_picture_in_the_readme_is_drawn_from_this_plan
+	@$(PYTHON) docs/draw_instance.py
+
 # --- The gate --------------------------------------------------------------------------------------------------------------
 
-check: fmt-check templates clippy doc unit package e2e ## All that CI runs, the cheapest first
+check: fmt-check picture-check templates clippy doc unit package e2e ## All that CI runs, the cheapest first
 
 fmt: ## Format the code
 	@cargo fmt
 
 fmt-check:
 	@$(STAGE) "format" cargo fmt --check
+
+# That the plan is the code's own is a unit test's matter.
+picture-check:
+	@$(STAGE) "picture" $(PYTHON) docs/draw_instance.py --check
 
 lint: templates clippy ## The linters alone: cfn-lint and clippy
 

@@ -1,5 +1,7 @@
 //! Golden plans, and a sentence for everything that stays open.
 
+mod picture;
+
 use std::collections::BTreeMap;
 use std::time::Duration;
 
