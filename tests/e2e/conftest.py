@@ -45,3 +45,17 @@ def another(bed: Bed, package: Path) -> Callable[..., Product]:
         return deploy_product(bed, package, unique("lockdown"), **parameters)
 
     return deploy
+
+
+@pytest.fixture(scope="session")
+def configured(bed: Bed, package: Path) -> Callable[..., Product]:
+    """A product with these parameters, deployed once for all tests of a run that ask for the same ones."""
+    deployed: dict[tuple[tuple[str, str], ...], Product] = {}
+
+    def deploy(**parameters: str) -> Product:
+        key = tuple(sorted(parameters.items()))
+        if key not in deployed:
+            deployed[key] = deploy_product(bed, package, unique("lockdown"), **parameters)
+        return deployed[key]
+
+    return deploy

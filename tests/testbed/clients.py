@@ -1,6 +1,8 @@
 """boto3 clients of the bed: as an account's root for set-up, or with somebody's own credentials."""
 
+import threading
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -41,16 +43,27 @@ class Endpoints:
         """A client for `service`; a plain account number means that account's root. One attempt: tests want the answer."""
         credentials = Credentials.root(who) if isinstance(who, str) else who
         url = endpoint or (self.ec2 if service in ("ec2", "autoscaling") else self.aws)
-        return boto3.client(
-            service,
-            region_name=region,
-            endpoint_url=url,
-            verify=str(self.ca) if url.startswith("https") else None,
-            aws_access_key_id=credentials.access_key_id,
-            aws_secret_access_key=credentials.secret_access_key,
-            aws_session_token=credentials.session_token,
-            config=Config(
-                retries={"total_max_attempts": 1}, proxies={}, max_pool_connections=32, read_timeout=180,
-                s3={"addressing_style": "path"},
-            ),
-        )
+        with _MAKING:
+            return _make(service, credentials, region, url, self.ca)
+
+
+_MAKING = threading.Lock()
+"""boto3 makes clients by one thread at a time; made, they serve many."""
+
+
+@lru_cache(maxsize=64)
+def _make(service: str, credentials: Credentials, region: str, url: str, ca: Path) -> Any:
+    """Making a client takes longer than most calls to it."""
+    return boto3.client(
+        service,
+        region_name=region,
+        endpoint_url=url,
+        verify=str(ca) if url.startswith("https") else None,
+        aws_access_key_id=credentials.access_key_id,
+        aws_secret_access_key=credentials.secret_access_key,
+        aws_session_token=credentials.session_token,
+        config=Config(
+            retries={"total_max_attempts": 1}, proxies={}, max_pool_connections=32, read_timeout=180,
+            s3={"addressing_style": "path"},
+        ),
+    )

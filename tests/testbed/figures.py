@@ -72,20 +72,23 @@ def users(bed: Bed, count: int) -> list[User]:
     return [make_user(bed.endpoints) for _ in range(count)]
 
 
-def chain(calls: Iterable[dict[str, Any]]) -> list[str]:
-    """The longest chain of calls, each begun after the one before had ended, up to the first deny.
+def chain(calls: Iterable[dict[str, Any]], action: str = DENY, *, last: bool = False) -> list[str]:
+    """The longest chain of calls, each begun after the one before had ended, up to the first call of `action`, or its last.
 
     Of equally long ones that whose last call ended last, since that is what the next one waited for.
     """
     chains: list[tuple[dict[str, Any], list[str]]] = []
+    ends: list[list[str]] = []
     for call in sorted(calls, key=lambda call: call["start_ms"]):
         ended = [(other, names) for other, names in chains if other["end_ms"] and other["end_ms"] <= call["start_ms"]]
         _, before = max(ended, key=lambda one: (len(one[1]), one[0]["end_ms"]), default=(None, []))
         names = [*before, f"{call['service']}:{call['action']}"]
-        if call["action"] == DENY:
-            return names
+        if call["action"] == action:
+            ends.append(names)
         chains.append((call, names))
-    raise RuntimeError(f"the function never called {DENY}")
+    if not ends:
+        raise RuntimeError(f"the function never called {action}")
+    return ends[-1] if last else ends[0]
 
 
 def measure(package: Path, bed: Bed) -> dict[str, Any]:

@@ -82,14 +82,15 @@ class Acls:
                 number = (21000 if ipv6 else 20000) + n
                 self.add(acl, number, "allow", cidr, both_ways=False, egress=egress)
 
-    def let_through(self, subnet: str, remote: str, *, egress: bool) -> bool:
-        """Whether a packet passes the edge of a subnet: the lowest rule that fits decides.
+    def let_through(self, subnet: str, remote: str, *, egress: bool, now: list[dict[str, Any]] | None = None) -> bool:
+        """Whether a packet passes the edge of a subnet: the lowest rule that fits decides. `now`: what `described` said.
 
         Rules know one address alone: the source of what comes in, the destination of what goes out (Amazon VPC User Guide,
         "Network ACL rules"). The other end, which lies in the subnet, can't be told apart by them.
         """
-        address = ipaddress.ip_address(remote)
-        for entry in self.entries(self.of(subnet)):
+        address, acls = ipaddress.ip_address(remote), self.described() if now is None else now
+        [acl] = [acl for acl in acls if any(a["SubnetId"] == subnet for a in acl["Associations"])]
+        for entry in sorted(acl["Entries"], key=lambda entry: int(entry["RuleNumber"])):
             network = ipaddress.ip_network(entry.get("CidrBlock") or entry["Ipv6CidrBlock"])
             if entry["Egress"] == egress and address.version == network.version and address in network:
                 return bool(entry["RuleAction"] == "allow")

@@ -1,6 +1,7 @@
 """VPCs in which connections take the ways that AWS always tracks: NAT gateways, endpoints, load balancers, firewalls."""
 
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, Literal
 
 from .accounts import MEMBER, REGION
@@ -90,7 +91,8 @@ class Network(Vpc):
         a NAT gateway talks to the outside as well. Security groups and route tables are not asked: a tracked flow is there.
         """
         own, other = self._described(interface), self._described(middle)
-        passed = self.acls().let_through
+        acls = self.acls()
+        passed = partial(acls.let_through, now=acls.described())
         for address in _addresses(own):
             family = 6 if ":" in address else 4
             through = own["SubnetId"] == other["SubnetId"] or (
@@ -99,17 +101,16 @@ class Network(Vpc):
                 and passed(other["SubnetId"], address, egress=True)
                 and passed(own["SubnetId"], REMOTE[family], egress=False)
             )
-            if through and (other["InterfaceType"] != "nat_gateway" or self._subnet_flows(other["SubnetId"], family)):
+            out_and_back = all(passed(other["SubnetId"], REMOTE[family], egress=egress) for egress in (True, False))
+            if through and (other["InterfaceType"] != "nat_gateway" or out_and_back):
                 return True
         return False
 
     def flows_out(self, interface: str) -> bool:
         """Whether any address of an interface gets out and back through a gateway without interface (internet gateway, ...)."""
-        own = self._described(interface)
-        return any(self._subnet_flows(own["SubnetId"], 6 if ":" in address else 4) for address in _addresses(own))
-
-    def _subnet_flows(self, subnet: str, family: int) -> bool:
-        return all(self.acls().let_through(subnet, REMOTE[family], egress=egress) for egress in (True, False))
+        own, acls = self._described(interface), self.acls()
+        passed, families = partial(acls.let_through, now=acls.described()), {6 if ":" in a else 4 for a in _addresses(own)}
+        return any(all(passed(own["SubnetId"], REMOTE[f], egress=egress) for egress in (True, False)) for f in families)
 
     def _described(self, interface: str) -> dict[str, Any]:
         found: dict[str, Any] = self.ec2().describe_network_interfaces(NetworkInterfaceIds=[interface])["NetworkInterfaces"][0]
