@@ -1,6 +1,8 @@
 """Flows that AWS always tracks are cut at the edges of other subnets: for the instance alone, before it is opened, and for as long."""
 
-from collections.abc import Callable, Iterator
+import threading
+import time
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -9,7 +11,7 @@ from testbed.figures import DELAY_MS, chain
 from testbed.instances import Instance, launch, make_instance, make_interface, make_vpc
 from testbed.networks import Network, make_fragile_instance, make_network
 from testbed.product import Product
-from testbed.watching import calls, contained, denials, in_settle, is_isolated, moves, our_groups, released, stages
+from testbed.watching import calls, contained, denials, in_settle, is_isolated, moves, our_groups, released, stages, until
 
 
 def through_nat(network: Network, instance: Instance) -> list[bool]:
@@ -141,24 +143,35 @@ def test_preserving_and_cutting_end_before_the_first_interface_is_opened(product
     assert max(c["end_ms"] for c in [*kept, *denied]) <= min(c["start_ms"] for c in entries), "kept first, then cut"
 
 
-@pytest.fixture
-def slow(bed: Bed) -> Iterator[None]:
-    """Every call takes its time, so that what runs side by side overlaps for certain."""
-    with bed.proxy.rule(fault="delay", ms=DELAY_MS):
-        yield
+def way_to_the_cut(product: Product, bed: Bed, interfaces: int) -> list[str]:
+    """The longest chain of calls from the event to the last entry, for an instance with so many interfaces, in a VPC of its own."""
+    network = make_network(bed.endpoints, acls="tiers")
+    instance = launch(network, [make_interface(network, network.private[n % 2]) for n in range(interfaces)])
+    # What a first message takes beside, a session and a process, is not the interfaces'.
+    product.publish(instance.arn, action="plan")
+    mark, slow = bed.proxy.mark(), bed.proxy.add_rule(fault="delay", ms=2 * DELAY_MS)
+    containing = threading.Thread(target=product.contain, args=(instance.arn,))
+    containing.start()
+    try:
+        until(lambda: bool(calls(bed, mark, "CreateNetworkAclEntry")), 30, "the cut begins")
+        time.sleep(4 * DELAY_MS / 1000)
+    finally:
+        bed.proxy.remove_rule(slow)
+        containing.join()
+    # Two directions in two ACLs for an IPv4 and an IPv6 address of each.
+    assert len(calls(bed, mark, "CreateNetworkAclEntry")) == 2 * 2 * 2 * interfaces
+    assert stages(product, instance)[-1] == "Contained"
+    return chain([call for call in bed.proxy.calls() if call["seq"] > mark], "CreateNetworkAclEntry", last=True)
 
 
-def test_the_way_to_the_cut_is_no_longer_for_ten_interfaces_than_for_one(product: Product, bed: Bed) -> None:
-    chains = []
-    for count in (1, 1, 10):
-        network = make_network(bed.endpoints, acls="tiers")
-        instance = launch(network, [make_interface(network, network.private[n % 2]) for n in range(count)])
-        mark = bed.proxy.mark()
-        with bed.proxy.rule(fault="delay", ms=DELAY_MS):
-            product.contain(instance.arn)
-        since = [call for call in bed.proxy.calls() if call["seq"] > mark]
-        chains.append(chain(since, "CreateNetworkAclEntry", last=True))
-        assert stages(product, instance)[-1] == "Contained"
-    _, one, ten = chains
-    print(f"one interface: {len(one)} ({' > '.join(one)})\nten interfaces: {len(ten)} ({' > '.join(ten)})")
-    assert len(ten) == len(one), (one, ten)
+def test_the_way_to_the_cut_is_as_long_for_ten_interfaces_as_for_one(product: Product, bed: Bed) -> None:
+    ways: dict[int, list[str]] = {}
+    # A busy machine can make what runs side by side look like one after the other, and never the other way round.
+    for _ in range(3):
+        for count in (1, 10):
+            ways[count] = min(way_to_the_cut(product, bed, count), ways.get(count, ["?"] * 99), key=len)
+        if len(ways[1]) == len(ways[10]):
+            break
+    for count, way in ways.items():
+        print(f"{count} interfaces: {len(way)} round trips ({' > '.join(way)})")
+    assert len(ways[10]) == len(ways[1]), ways
