@@ -64,14 +64,23 @@ class Acls:
 
     def make(self, *subnets: str, open: bool = True) -> str:
         """A new ACL for these subnets in place of theirs; `open` lets everything through, as the default one does."""
-        ec2, allowed = self.ec2(), [(100, "0.0.0.0/0"), (101, "::/0")] if open else []
-        acl: str = ec2.create_network_acl(VpcId=self.vpc)["NetworkAcl"]["NetworkAclId"]
+        allowed = [(100, "0.0.0.0/0"), (101, "::/0")] if open else []
+        acl: str = self.ec2().create_network_acl(VpcId=self.vpc)["NetworkAcl"]["NetworkAclId"]
         for number, cidr in allowed:
             self.add(acl, number, "allow", cidr)
-        for association in [a for described in self.described() for a in described["Associations"]]:
-            if association["SubnetId"] in subnets:
-                ec2.replace_network_acl_association(AssociationId=association["NetworkAclAssociationId"], NetworkAclId=acl)
+        for subnet in subnets:
+            self.move(subnet, acl)
         return acl
+
+    def move(self, subnet: str, acl: str) -> None:
+        """A subnet gets this ACL in place of its own."""
+        associations = [a for described in self.described() for a in described["Associations"]]
+        [own] = [a["NetworkAclAssociationId"] for a in associations if a["SubnetId"] == subnet]
+        self.ec2().replace_network_acl_association(AssociationId=own, NetworkAclId=acl)
+
+    def delete(self, acl: str) -> None:
+        """Deletes an ACL that no subnet has."""
+        self.ec2().delete_network_acl(NetworkAclId=acl)
 
     def fill(self, acl: str, *, leave: int = 0, ipv6: bool = False, quota: int = QUOTA) -> None:
         """Fills both directions with rules of no effect until `leave` more would fit."""
