@@ -77,17 +77,6 @@ def changes(product: Product, about: str) -> list[str]:
     return [item["pk"]["S"] for item in product.journal() if item["pk"]["S"].startswith("change/") and about in str(item)]
 
 
-def lapse(product: Product, about: str) -> None:
-    """Lets the leases of a process that is dead run out, as they would in half a minute."""
-    table = product.bed.endpoints.client("dynamodb", HUB)
-    for item in product.journal():
-        if "leaseUntil" in item and about in item["pk"]["S"]:
-            table.update_item(
-                TableName=product.outputs["JournalTableName"], Key={"pk": item["pk"]},
-                UpdateExpression="SET leaseUntil = :past", ExpressionAttributeValues={":past": {"N": "0"}},
-            )
-
-
 def wait_for_call(product: Product, about: str, action: str, mark: int, *, ended: bool = False) -> dict[str, Any]:
     """Waits until the function has made a call, or until it has its answer, and returns the newest such call."""
     deadline = time.monotonic() + 30
@@ -209,7 +198,7 @@ def test_a_release_that_dies_after_undoing_does_not_open_what_another_containmen
             for process in product.processes():
                 os.kill(process, signal.SIGKILL)
             assert released.result()["error"] == "Runtime.ExitError"
-    lapse(product, role.name)
+    product.lapse(role.name)
     deliver(product, event)
     assert not role.allowed() and not function.allowed()
     product.release(function.arn)

@@ -186,6 +186,18 @@ def test_standby_that_hangs_holds_the_cut_up_for_seconds_only(
     assert released(product, instance).stage == "Released" and instance.state() == before
 
 
+@pytest.mark.parametrize("action", ["EnterStandby", "ExitStandby", "UpdateAutoScalingGroup"])
+def test_an_answer_of_auto_scaling_that_is_lost_changes_nothing(
+    product: Product, bed: Bed, network: Network, instance: Instance, action: str
+) -> None:
+    group = make_scaling_group(bed.endpoints, network, instance, minimum=1)
+    before = instance.state()
+    with bed.proxy.rule(fault="cut_after", service="autoscaling", action=action, contains=group.name, count=1):
+        assert contained(product, instance).stage == "Contained" and place(instance) == "Standby"
+        assert released(product, instance).stage == "Released"
+    assert instance.state() == before and group.members() == {instance.id: "InService"}
+
+
 def test_attributes_that_may_not_be_set_are_said_and_the_rest_is_done(
     product: Product, bed: Bed, network: Network, instance: Instance
 ) -> None:

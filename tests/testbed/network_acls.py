@@ -1,6 +1,7 @@
 """Network ACLs of a VPC as they are read back, and what they let through."""
 
 import ipaddress
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -82,9 +83,11 @@ class Acls:
         """Deletes an ACL that no subnet has."""
         self.ec2().delete_network_acl(NetworkAclId=acl)
 
-    def fill(self, acl: str, *, leave: int = 0, ipv6: bool = False, quota: int = QUOTA) -> None:
-        """Fills both directions with rules of no effect until `leave` more would fit."""
-        for egress in (False, True):
+    def fill(
+        self, acl: str, *, leave: int = 0, ipv6: bool = False, quota: int = QUOTA, directions: Sequence[bool] = (False, True),
+    ) -> None:
+        """Fills these directions (egress or not) with rules of no effect until `leave` more would fit."""
+        for egress in directions:
             used = [e for e in self.entries(acl) if e["Egress"] == egress and ("Ipv6CidrBlock" in e) == ipv6]
             for n in range(quota - leave - len(used)):
                 cidr = f"2001:db8::{n:x}/128" if ipv6 else f"192.0.2.{n}/32"

@@ -3,6 +3,7 @@
 import threading
 import time
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 from .bed import Bed
@@ -47,16 +48,20 @@ def until(holds: Callable[[], bool], seconds: float, what: str) -> float:
     return time.monotonic() - began
 
 
-def in_settle(product: Product, instance: Instance, work: Callable[[], None]) -> None:
-    """Contains an instance, and does `work` once its interfaces have been opened: the settle must be long enough for it."""
+def in_settle(product: Product, instance: Instance, work: Callable[[], None], event: Any = None) -> None:
+    """Contains an instance, by this event if one is given, and does `work` once its interfaces have been opened.
+
+    The settle must be long enough for it.
+    """
     mark = product.bed.proxy.mark()
-    contained = threading.Thread(target=product.contain, args=(instance.arn,))
-    contained.start()
+    ask = partial(product.invoke, event) if event else partial(product.contain, instance.arn)
+    asked = threading.Thread(target=ask)
+    asked.start()
     try:
         until(lambda: all(moves(product.bed, eni, mark) for eni in instance.interfaces), 30, f"{instance.id} is opened")
         work()
     finally:
-        contained.join()
+        asked.join()
 
 
 def event_for(product: Product, instance: Instance, action: str = "contain") -> dict[str, Any]:
