@@ -4,6 +4,7 @@
 
 use std::time::Duration;
 
+use aws_sdk_ec2::config::{Builder, retry::RetryConfig};
 use aws_sdk_ec2::types::{Filter, InstanceSpecification, ResourceType, Tag, TagSpecification};
 use serde::{Deserialize, Serialize};
 
@@ -147,7 +148,11 @@ impl Change for Snapshots {
         let of = InstanceSpecification::builder().instance_id(id).build();
         let call = member.ec2.create_snapshots().instance_specification(of);
         let described = format!("evidence of {id} by entity-lockdown, containment {}", self.containment);
-        let answer = call.description(described).tag_specifications(self.tags()).send().await;
+        let call = call.description(described).tag_specifications(self.tags());
+        // The call has no token that tells a repetition from a second request: where an answer is lost, the SDK would have a second
+        // set taken. Whoever tries again here looks first.
+        let once = Builder::new().retry_config(RetryConfig::disabled());
+        let answer = call.customize().config_override(once).send().await;
         let answer = answer.map_err(|error| member.failure("ec2:CreateSnapshots", id, &error))?;
         for _ in 0..LOOKS {
             if self.holds(&self.read(member).await?) {
