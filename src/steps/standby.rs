@@ -17,6 +17,12 @@ use crate::aws::{Failure, Member, Reason};
 /// Our own word for the lifecycle state of an instance that left its group.
 const DETACHED: &str = "Detached";
 
+/// Auto Scaling's word for a call that the sizes of a group, or an instance's place in it, don't allow.
+const REFUSED: &str = "ValidationError";
+
+/// How often entering standby is tried while others change the group's sizes.
+const TRIES: usize = 5;
+
 /// One instance in its group.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Standby {
@@ -43,13 +49,18 @@ pub struct InGroup {
 
 impl InGroup {
     fn on_standby(&self) -> bool {
-        self.lifecycle == "Standby" || self.lifecycle == "EnteringStandby"
+        is_standby(&self.lifecycle)
     }
 
-    /// How far the minimum was lowered from here to there.
-    fn lowered_to(&self, made: &Self) -> i32 {
-        (self.min - made.min).max(0)
+    /// The minimum to put back, so many other instances of the group being on standby: each of them may have lowered it by one, and
+    /// a minimum that those left can't meet would have the group launch others in their place.
+    fn min_with(&self, others_on_standby: i32) -> i32 {
+        self.min.saturating_sub(others_on_standby)
     }
+}
+
+fn is_standby(lifecycle: &str) -> bool {
+    lifecycle == "Standby" || lifecycle == "EnteringStandby"
 }
 
 impl Standby {
@@ -62,6 +73,11 @@ impl Standby {
 
     /// The group as it is; absent if it is gone.
     async fn group(&self, member: &Member) -> Result<InGroup, Failure> {
+        Ok(self.look(member).await?.0)
+    }
+
+    /// The group as it is, and how many of its other instances are on standby.
+    async fn look(&self, member: &Member) -> Result<(InGroup, i32), Failure> {
         let call = "autoscaling:DescribeAutoScalingGroups";
         let asked = member
             .auto_scaling
@@ -75,15 +91,24 @@ impl Standby {
             self.failure(member, call, "AutoScalingGroupNotFound", message, Reason::Absent)
         })?;
         let id = instance::id(&self.instance);
-        let member_of = group.instances().iter().find(|member| member.instance_id() == Some(id));
-        let lifecycle = member_of.and_then(|found| found.lifecycle_state());
-        Ok(InGroup {
+        let (own, others): (Vec<_>, Vec<_>) = group
+            .instances()
+            .iter()
+            .partition(|member| member.instance_id() == Some(id));
+        let lifecycle = own.first().and_then(|found| found.lifecycle_state());
+        let now = InGroup {
             lifecycle: lifecycle.map_or(DETACHED, |state| state.as_str()).to_owned(),
             min: group.min_size.unwrap_or_default(),
             desired: group.desired_capacity.unwrap_or_default(),
-        })
+        };
+        let on_standby = others
+            .iter()
+            .filter_map(|other| other.lifecycle_state())
+            .filter(|state| is_standby(state.as_str()));
+        Ok((now, i32::try_from(on_standby.count()).unwrap_or(i32::MAX)))
     }
 
+    /// One try to enter standby.
     async fn enter(&self, member: &Member) -> Result<Receipt, Failure> {
         let call = member
             .auto_scaling
@@ -95,11 +120,18 @@ impl Standby {
         Ok(Receipt::of(&answer))
     }
 
+    /// Leaves standby. Where an answer was lost, the SDK's second call is refused, since the first one has done it.
     async fn exit(&self, member: &Member) -> Result<Receipt, Failure> {
         let call = member.auto_scaling.exit_standby().auto_scaling_group_name(&self.group);
         let answer = call.instance_ids(instance::id(&self.instance)).send().await;
-        let answer = answer.map_err(|error| member.failure("autoscaling:ExitStandby", &self.group, &error))?;
-        Ok(Receipt::of(&answer))
+        let failure = match answer.map_err(|error| member.failure("autoscaling:ExitStandby", &self.group, &error)) {
+            Ok(answer) => return Ok(Receipt::of(&answer)),
+            Err(failure) => failure,
+        };
+        match self.group(member).await {
+            Ok(now) if !now.on_standby() => Ok(Receipt::default()),
+            Ok(_) | Err(_) => Err(failure),
+        }
     }
 
     /// Sets the group's minimum, and its desired capacity where that is given.
@@ -202,16 +234,28 @@ impl Change for Standby {
     }
 
     async fn apply(&self, member: &Member, _before: &InGroup) -> Result<Receipt, Failure> {
-        let now = self.group(member).await?;
-        let smaller = (now.desired - 1).max(0);
-        if self.shrink && smaller < now.min {
-            self.size(member, smaller, None).await?;
+        let mut tries = TRIES;
+        loop {
+            let now = self.group(member).await?;
+            // Where an answer was lost, an earlier call has done it.
+            if self.holds(&now) {
+                return Ok(Receipt::default());
+            }
+            let smaller = (now.desired - 1).max(0);
+            if self.shrink && smaller < now.min {
+                self.size(member, smaller, None).await?;
+            }
+            tries -= 1;
+            match self.enter(member).await {
+                // Others of the group may go the same way at this moment, and be where this one looked in between.
+                Err(failure) if failure.code == REFUSED && tries > 0 => {}
+                outcome => return outcome,
+            }
         }
-        self.enter(member).await
     }
 
-    async fn undo(&self, member: &Member, before: &InGroup, made: Option<&InGroup>) -> Result<Receipt, Failure> {
-        let mut now = self.group(member).await?;
+    async fn undo(&self, member: &Member, before: &InGroup, _made: Option<&InGroup>) -> Result<Receipt, Failure> {
+        let (mut now, mut others) = self.look(member).await?;
         if now.lifecycle == "EnteringStandby" {
             let message = "the instance is still on its way to standby";
             return Err(self.failure(
@@ -231,19 +275,19 @@ impl Change for Standby {
                 self.size(member, now.min.min(smaller), Some(smaller)).await?;
             }
             receipt = self.exit(member).await?;
-            now = self.group(member).await?;
+            (now, others) = self.look(member).await?;
         }
         if now.lifecycle == DETACHED {
             receipt.note = Some("the instance has left the group meanwhile, and was not put back into it".to_owned());
         }
         if now.min < before.min {
-            // Others of the group may be contained too, and each has lowered the minimum by its own share.
-            let share = made.map_or(before.min - now.min, |made| before.lowered_to(made).max(1));
-            let min = (now.min + share).min(before.min);
-            self.size(member, min, None).await?;
+            let min = before.min_with(others).max(now.min);
+            if min > now.min {
+                self.size(member, min, None).await?;
+            }
             if min != before.min {
                 receipt.note = Some(format!(
-                    "the group's minimum is {min} now, and was {} before: others have lowered it too",
+                    "the group's minimum is {min} now, and was {} before: {others} other instances of the group are on standby",
                     before.min
                 ));
             }
@@ -293,6 +337,14 @@ mod tests {
             ("Terminating", false),
         ] {
             assert_eq!(standby().holds(&state(lifecycle, 1, 1)), holds, "{lifecycle}");
+        }
+    }
+
+    #[test]
+    fn the_minimum_that_is_put_back_can_be_met_by_those_that_are_not_on_standby() {
+        let before = state("InService", 2, 2);
+        for (others_on_standby, min) in [(0, 2), (1, 1), (2, 0)] {
+            assert_eq!(before.min_with(others_on_standby), min, "{others_on_standby}");
         }
     }
 
