@@ -53,8 +53,8 @@ impl Change for Untrack {
 
     async fn apply(&self, member: &Member, _before: &Groups) -> Result<Receipt, Failure> {
         // Nothing is opened that can't be closed again: the isolation group must be there first, with its rules.
-        ready(member, &self.interface.vpc, Purpose::Isolation).await?;
-        let group = ready(member, &self.interface.vpc, Purpose::Untracking).await?;
+        let ready = |purpose| ready(member, &self.interface.vpc, purpose);
+        let (_, group) = tokio::try_join!(ready(Purpose::Isolation), ready(Purpose::Untracking))?;
         self.interface.set_groups(member, &[group]).await
     }
 
