@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use futures_util::FutureExt;
 use futures_util::future::OptionFuture;
+use tokio::task::yield_now;
 
 use crate::admit::{Admission, admit};
 use crate::apply::{Recorded, Tally, apply, confirm};
@@ -242,10 +243,12 @@ async fn carry_out(mut work: Work<'_>, member: &Member, facts: &Facts, mut tally
         work.record.seen_mut(request).attempts = attempts;
     }
     let recorded = record_plan(&mut work, plan, member, &mut tally).await?;
-    // The first notice goes out beside the work, never before it.
+    // The first notice goes out beside the work, never before it: what the work asks of AWS is on its way only when this task has
+    // yielded to the connections.
     let report = not_yet_said(&work, Stage::Started).then(|| Report::started(request, &work.record));
     let notices = Rc::clone(&work.sent);
     let said = async {
+        yield_now().await;
         if let Some(report) = &report
             && deps.publisher.publish(report).await
         {
@@ -258,10 +261,10 @@ async fn carry_out(mut work: Work<'_>, member: &Member, facts: &Facts, mut tally
             .is_none()
             .then(|| deps.wakeups.store_beside(&wake, deps.settings.lease)),
     );
-    let ((), _, applied) = tokio::join!(
-        said,
+    let (_, applied, ()) = tokio::join!(
         stored,
-        apply_with_fall_backs(recorded, &mut work, member, facts, &mut tally)
+        apply_with_fall_backs(recorded, &mut work, member, facts, &mut tally),
+        said,
     );
     applied?;
     confirm(&mut work, member, &mut tally).await;
