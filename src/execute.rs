@@ -243,28 +243,22 @@ async fn carry_out(mut work: Work<'_>, member: &Member, facts: &Facts, mut tally
         work.record.seen_mut(request).attempts = attempts;
     }
     let recorded = record_plan(&mut work, plan, member, &mut tally).await?;
-    // The first notice goes out beside the work, never before it: what the work asks of AWS is on its way only when this task has
-    // yielded to the connections.
+    // A wake-up and the first notice go out beside the work, never before it: what the work asks of AWS is on its way only when this
+    // task has yielded to the connections.
     let report = not_yet_said(&work, Stage::Started).then(|| Report::started(request, &work.record));
-    let notices = Rc::clone(&work.sent);
-    let said = async {
+    let journalled = work.unjournalled.is_none();
+    let (wake, notices) = (Wake::of(request, &work.record), Rc::clone(&work.sent));
+    let beside = async {
         yield_now().await;
-        if let Some(report) = &report
-            && deps.publisher.publish(report).await
-        {
+        let stored = OptionFuture::from(journalled.then(|| deps.wakeups.store_beside(&wake, deps.settings.lease)));
+        let said = OptionFuture::from(report.as_ref().map(|report| deps.publisher.publish(report)));
+        if let (_, Some(true)) = tokio::join!(stored, said) {
             notices.borrow_mut().push(Stage::Started);
         }
     };
-    let wake = Wake::of(request, &work.record);
-    let stored = OptionFuture::from(
-        work.unjournalled
-            .is_none()
-            .then(|| deps.wakeups.store_beside(&wake, deps.settings.lease)),
-    );
-    let (_, applied, ()) = tokio::join!(
-        stored,
+    let (applied, ()) = tokio::join!(
         apply_with_fall_backs(recorded, &mut work, member, facts, &mut tally),
-        said,
+        beside
     );
     applied?;
     confirm(&mut work, member, &mut tally).await;
