@@ -204,7 +204,7 @@ fn not_surveyed_summary(record: &Record, request: &Request, failure: &Failure) -
 }
 
 async fn not_surveyed(mut work: Work<'_>, failure: Failure) -> Result<Outcome, Stop> {
-    let request = work.request;
+    let (deps, request) = (work.deps, work.request);
     let attempts = work.record.seen_mut(request).attempts;
     if failure.passes() && attempts < ATTEMPTS && work.unjournalled.is_none() {
         work.close().await?;
@@ -219,6 +219,14 @@ async fn not_surveyed(mut work: Work<'_>, failure: Failure) -> Result<Outcome, S
         next,
         ..Report::about(Stage::Failed, request, summary)
     };
+    if failure.passes() && !work.record.steps.is_empty() {
+        // What was begun may have left something open. The message is not ended by this: a wake-up or the watch goes on with it.
+        if not_yet_said(&work, Stage::Failed) && deps.publisher.publish(&report).await {
+            work.record.seen_mut(request).notices.push(Stage::Failed);
+        }
+        work.close().await?;
+        return Ok(Outcome::Retry(failure.to_string()));
+    }
     finish(&mut work, &report).await?;
     Ok(if failure.passes() {
         Outcome::Retry(failure.to_string())

@@ -3,13 +3,15 @@
 //! All that a wake-up can do is to have a containment or release resumed that the record says was begun and not ended: whoever forges
 //! one gains nothing.
 
+use futures_util::FutureExt;
+
 use crate::admit::unfinished;
 use crate::aws::Failure;
 use crate::execute;
 use crate::handler::{Deps, Outcome};
 use crate::moment::Moment;
 use crate::release;
-use crate::request::Action;
+use crate::request::{Action, Request};
 use crate::wake::Wake;
 
 /// How many wake-ups follow one another at most.
@@ -36,18 +38,22 @@ pub(crate) async fn resume(deps: &Deps, wake: Wake) -> Outcome {
         containment = wake.containment,
         "an invocation left work undone: it is resumed"
     );
-    let ended = match request.action {
-        Action::Contain => execute::contain(deps, &request).await,
-        Action::Release => release::release(deps, &request).await,
-        Action::Plan => Outcome::Silent,
-    };
-    match ended {
+    match carry_on(deps, &request).await {
         // The wake-up that was stored above comes for it.
         Outcome::Retry(reason) if relayed.is_ok() => {
             tracing::warn!(record = wake.record, "to be tried again: {reason}");
             Outcome::Silent
         }
         outcome => outcome,
+    }
+}
+
+/// Carries a request out that was begun before, as its redelivery would.
+pub(crate) async fn carry_on(deps: &Deps, request: &Request) -> Outcome {
+    match request.action {
+        Action::Contain => execute::contain(deps, request).boxed_local().await,
+        Action::Release => release::release(deps, request).boxed_local().await,
+        Action::Plan => Outcome::Silent,
     }
 }
 

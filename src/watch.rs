@@ -9,12 +9,12 @@ use std::collections::{BTreeMap, BTreeSet};
 use futures_util::stream::iter;
 use futures_util::{FutureExt, StreamExt};
 
-use crate::admit::newest_containment;
+use crate::admit::{newest_containment, unfinished};
 use crate::apply::{AT_ONCE, Tally};
 use crate::aws::{Failure, Member, Reason};
 use crate::entities::{self, Facts};
 use crate::execute::{apply_with_fall_backs, made};
-use crate::handler::Deps;
+use crate::handler::{Deps, Outcome};
 use crate::journal::{JournalError, Stored};
 use crate::moment::Moment;
 use crate::notice::{Report, Stage};
@@ -23,6 +23,7 @@ use crate::record::{Record, RecordedStep, Status, StepState};
 use crate::recording::{is_fresh, record_plan};
 use crate::release;
 use crate::request::{Action, Claims, Message, Request};
+use crate::resume::carry_on;
 use crate::trail;
 use crate::work::{Stop, Work};
 
@@ -45,6 +46,8 @@ pub(crate) enum Looked {
     Drifted,
     /// The entity is gone, and what belonged to it was cleared.
     Cleared,
+    /// Work that an invocation had left undone was gone on with.
+    Finished,
     /// It could not be looked at now.
     Failed(String),
 }
@@ -113,13 +116,14 @@ async fn look(deps: &Deps, key: &str) -> Looked {
         Ok(None) => return Looked::Quiet,
         Err(error) => return Looked::Failed(error.to_string()),
     };
-    // What is under way is its holder's, or a wake-up's.
-    let stands = matches!(
-        stored.record.status,
-        Status::Contained | Status::Partial | Status::Failed
-    );
-    if !stands || !stored.record.is_open() || stored.held_by_another(&holder, Moment::now()) {
+    if !stored.record.is_open() || stored.held_by_another(&holder, Moment::now()) {
         return Looked::Quiet;
+    }
+    match stored.record.status {
+        Status::Contained | Status::Partial | Status::Failed => {}
+        // Begun, and nobody works on it: neither a redelivery nor a wake-up has finished it.
+        Status::Containing | Status::Releasing => return finish(deps, &stored.record).await,
+        Status::Released => return Looked::Quiet,
     }
     let Some(request) = newest_containment(&stored.record) else {
         return Looked::Quiet;
@@ -155,6 +159,22 @@ async fn look(deps: &Deps, key: &str) -> Looked {
         Ok(true) => Looked::Drifted,
         Ok(false) => Looked::Quiet,
         Err(stop) => Looked::Failed(format!("{stop:?}")),
+    }
+}
+
+/// Goes on with what the newest message has begun.
+async fn finish(deps: &Deps, record: &Record) -> Looked {
+    let newest = record
+        .messages
+        .iter()
+        .rev()
+        .find_map(|seen| unfinished(record, &seen.id));
+    let Some(request) = newest else {
+        return Looked::Quiet;
+    };
+    match carry_on(deps, &request).await {
+        Outcome::Retry(reason) => Looked::Failed(reason),
+        Outcome::Ended(_) | Outcome::Silent => Looked::Finished,
     }
 }
 
