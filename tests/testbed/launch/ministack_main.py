@@ -3,6 +3,7 @@
 Run by path, not as a module: functions inherit the emulator's environment, and so it gets no PYTHONPATH.
 """
 
+import callers
 import concurrency
 import deliveries
 import deny_all
@@ -18,6 +19,7 @@ from ministack import app
 def main() -> None:
     """Fills the gaps, then hands over to ministack."""
     orphan_watch.install()
+    callers.install()
     concurrency.install()
     deliveries.install()
     deny_all.install()

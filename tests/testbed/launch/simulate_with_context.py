@@ -1,6 +1,8 @@
 """SimulatePrincipalPolicy with what ministack's own leaves out: context keys, several resources, the permissions boundary.
 
-The proxy asks it how AWS would judge an EC2 call, which nobody judges otherwise.
+The proxy asks it how AWS would judge an EC2 call, which nobody judges otherwise. With its `CallerAccessKeyId`, which AWS
+doesn't know, the very credential is judged, not its user or role alone: what depends on the session (`aws:userid`,
+`ec2:SourceInstanceARN`, session policies), and whether it is valid at all, counts as in any other call.
 """
 
 from typing import Any
@@ -53,13 +55,31 @@ def decide(principal: str, account: str, action: str, resource: str, context: di
     return DECISIONS[iam_evaluator.evaluate(call, policies, *boundary).decision]
 
 
+def decide_for_credential(key: str, account: str, action: str, resource: str, context: dict[str, Any]) -> str:
+    """The same for whoever signs with a key; `invalid` if nobody can."""
+    caller = iam_evaluator.resolve_principal(key, account)
+    if isinstance(caller, iam_evaluator.AuthError):
+        return "invalid"
+    if caller.policies is None:
+        return "allowed"
+    call = iam_evaluator.EvalContext(
+        principal_arn=caller.arn, principal_type=caller.type, principal_account=caller.account, action=action,
+        resource_arn=resource, region=get_region(), secure_transport=True, service_context=context,
+        principal_keys=caller.keys, tag_keys=context.get("aws:tagkeys", []),
+    )
+    return DECISIONS[iam_evaluator.evaluate(call, caller.policies, *caller.limits).decision]
+
+
 def simulate(params: dict[str, Any]) -> Any:
     """One result for each action and resource."""
-    principal, account = iam._p(params, "PolicySourceArn"), get_account_id()
+    principal, key, account = iam._p(params, "PolicySourceArn"), iam._p(params, "CallerAccessKeyId"), get_account_id()
     context, results = context_of(params), ""
     for action in _members(params, "ActionNames"):
         for resource in _members(params, "ResourceArns") or ["*"]:
-            decision = decide(principal, account, action, resource, context)
+            if key:
+                decision = decide_for_credential(key, account, action, resource, context)
+            else:
+                decision = decide(principal, account, action, resource, context)
             results += (
                 f"<member><EvalActionName>{escape(action)}</EvalActionName>"
                 f"<EvalResourceName>{escape(resource)}</EvalResourceName>"

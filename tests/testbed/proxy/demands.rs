@@ -46,13 +46,23 @@ async fn ec2_demands(call: &Call, facts: &Facts<'_>) -> Result<Vec<Demand>, AnyE
             all
         }
         "CreateSnapshots" => snapshot_demands(call, facts).await?,
-        "CreateTags" | "DeleteTags" => call
-            .list("ResourceId")
-            .into_iter()
-            .map(|id| demand(arn(facts, &path_of(id)), Vec::new()))
-            .collect(),
+        "CreateTags" | "DeleteTags" => {
+            let mut all = Vec::new();
+            for id in call.list("ResourceId") {
+                // Of other resources than groups the tags are not asked for: no statement of ours depends on them.
+                let mut context = if id.starts_with("sg-") {
+                    resource_context(facts, facts.group(id).await?.as_ref())
+                } else {
+                    Vec::new()
+                };
+                context.extend(tags_of_request(call, "Tag"));
+                all.push(demand(arn(facts, &path_of(id)), context));
+            }
+            all
+        }
         "AuthorizeSecurityGroupIngress"
         | "AuthorizeSecurityGroupEgress"
+        | "ModifySecurityGroupRules"
         | "RevokeSecurityGroupIngress"
         | "RevokeSecurityGroupEgress"
         | "DeleteSecurityGroup" => {
@@ -60,7 +70,7 @@ async fn ec2_demands(call: &Call, facts: &Facts<'_>) -> Result<Vec<Demand>, AnyE
             let context = resource_context(facts, facts.group(id).await?.as_ref());
             vec![demand(arn(facts, &path_of(id)), context)]
         }
-        "CreateNetworkAclEntry" | "DeleteNetworkAclEntry" => {
+        "CreateNetworkAclEntry" | "DeleteNetworkAclEntry" | "ReplaceNetworkAclEntry" => {
             let id = call.param("NetworkAclId");
             let mut context = resource_context(facts, facts.network_acl(id).await?.as_ref());
             context.push(("ec2:NetworkAclID".to_owned(), vec![id.to_owned()]));
@@ -234,10 +244,15 @@ fn tag_context(service: &str, tags: &[(String, String)]) -> Context {
     keys.collect()
 }
 
-/// `aws:RequestTag/KEY` and `aws:TagKeys` of the tags that a call makes.
+/// `aws:RequestTag/KEY` and `aws:TagKeys` of the tags that a call makes with a resource.
 fn request_tags(call: &Call) -> Context {
+    tags_of_request(call, "TagSpecification.1.Tag")
+}
+
+/// The same of the tags that it lists under a parameter; of tags that it deletes the keys alone count.
+fn tags_of_request(call: &Call, parameter: &str) -> Context {
     let keys = (1..).map_while(|number| {
-        let tag = format!("TagSpecification.1.Tag.{number}");
+        let tag = format!("{parameter}.{number}");
         let key = call.params.get(&format!("{tag}.Key"))?;
         Some((key.clone(), call.param(&format!("{tag}.Value")).to_owned()))
     });
@@ -248,6 +263,7 @@ fn request_tags(call: &Call) -> Context {
     let names = tags.iter().map(|(key, _)| key.clone()).collect();
     let mut context: Vec<_> = tags
         .into_iter()
+        .filter(|_| call.action != "DeleteTags")
         .map(|(key, value)| (format!("aws:RequestTag/{key}"), vec![value]))
         .collect();
     context.push(("aws:TagKeys".to_owned(), names));

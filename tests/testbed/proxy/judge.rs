@@ -1,12 +1,12 @@
 //! Whether the caller's policies allow a call of EC2 or Auto Scaling, which moto doesn't ask: ministack's
-//! `SimulatePrincipalPolicy` answers, on the resources and context keys in `demands.rs`.
+//! `SimulatePrincipalPolicy` answers for the very credential, on the resources and context keys in `demands.rs`.
 
 use std::collections::HashMap;
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use crate::AnyError;
-use crate::answer::Refusal;
+use crate::answer::{self, Refusal};
 use crate::call::Call;
 use crate::demands::{Demand, demands};
 use crate::facts::Facts;
@@ -28,13 +28,14 @@ pub struct Judge {
 impl Judge {
     /// The refusal that AWS would give, if it would. A root may do everything.
     pub async fn judge(&self, call: &Call, facts: &Facts<'_>, iam: &Upstream) -> Result<Option<Refusal>, AnyError> {
-        let Some(role) = facts.caller.role_arn() else {
+        if facts.caller.is_root() {
             return Ok(None);
-        };
+        }
         for demand in demands(call, facts).await? {
-            let decision = self.decision(&role, &demand, facts, iam).await?;
-            if decision != "allowed" {
-                return Ok(Some(denial(call, facts, &demand, decision == "explicitDeny")));
+            match self.decision(call, &demand, facts, iam).await?.as_str() {
+                "allowed" => {}
+                "invalid" => return Ok(Some(answer::unknown_caller(call))),
+                decision => return Ok(Some(denial(call, facts, &demand, decision == "explicitDeny"))),
             }
         }
         Ok(None)
@@ -42,12 +43,12 @@ impl Judge {
 
     async fn decision(
         &self,
-        role: &str,
+        call: &Call,
         demand: &Demand,
         facts: &Facts<'_>,
         iam: &Upstream,
     ) -> Result<String, AnyError> {
-        let form = question(role, demand);
+        let form = question(call, facts, demand);
         let key = format!("{} {}", facts.region, crate::form::encode(&form));
         let known = self
             .cache
@@ -93,11 +94,12 @@ fn denial(call: &Call, facts: &Facts<'_>, demand: &Demand, explicitly: bool) -> 
     }
 }
 
-fn question(role: &str, demand: &Demand) -> Vec<(String, String)> {
+fn question(call: &Call, facts: &Facts<'_>, demand: &Demand) -> Vec<(String, String)> {
     let mut form = vec![
         ("Action".to_owned(), "SimulatePrincipalPolicy".to_owned()),
         ("Version".to_owned(), "2010-05-08".to_owned()),
-        ("PolicySourceArn".to_owned(), role.to_owned()),
+        ("PolicySourceArn".to_owned(), facts.caller.arn.clone()),
+        ("CallerAccessKeyId".to_owned(), call.access_key.clone()),
         ("ActionNames.member.1".to_owned(), demand.action.clone()),
         ("ResourceArns.member.1".to_owned(), demand.resource.clone()),
     ];

@@ -1,9 +1,10 @@
-//! Who is behind an access key: learned from the answers to `AssumeRole` that pass through.
+//! Who is behind an access key: learned from the answers to `AssumeRole` that pass through, or asked of ministack.
 
 use std::collections::HashMap;
 use std::sync::{PoisonError, RwLock};
 
-use crate::upstream::Answer;
+use crate::AnyError;
+use crate::upstream::{Answer, Upstream};
 use crate::xml;
 
 /// A caller.
@@ -11,16 +12,14 @@ use crate::xml;
 pub struct Caller {
     /// Twelve digits.
     pub account: String,
-    /// `arn:aws:sts::ACCOUNT:assumed-role/NAME/SESSION`, or the account's root.
+    /// `arn:aws:sts::ACCOUNT:assumed-role/NAME/SESSION`, a user, or the account's root.
     pub arn: String,
 }
 
 impl Caller {
-    /// The role behind a session; a root has none.
-    pub fn role_arn(&self) -> Option<String> {
-        let (prefix, rest) = self.arn.split_once(":assumed-role/")?;
-        let name = rest.split('/').next()?;
-        Some(format!("{}:role/{name}", prefix.replacen(":sts:", ":iam:", 1)))
+    /// Whether it is an account's root, who may do everything.
+    pub fn is_root(&self) -> bool {
+        self.arn.ends_with(":root")
     }
 }
 
@@ -41,13 +40,38 @@ impl Sessions {
             account: arn.split(':').nth(4).unwrap_or_default().to_owned(),
             arn: arn.to_owned(),
         };
+        self.remember(key, caller);
+    }
+
+    fn remember(&self, key: &str, caller: Caller) {
         self.by_key
             .write()
             .unwrap_or_else(PoisonError::into_inner)
             .insert(key.to_owned(), caller);
     }
 
-    /// The caller behind a key, if it is a session that was seen or an account's number.
+    /// The caller behind any key that can sign: a user's, or a session's that was made elsewhere.
+    pub async fn ask(&self, key: &str, region: &str, iam: &Upstream) -> Result<Option<Caller>, AnyError> {
+        let form = [
+            ("Action", "DescribeCaller"),
+            ("Version", "2010-05-08"),
+            ("AccessKeyId", key),
+        ];
+        let form = form.map(|(name, value)| (name.to_owned(), value.to_owned()));
+        // Any root may ask.
+        let answer = iam.ask("000000000000", region, "iam", &form).await?;
+        let (Some(account), Some(arn)) = (xml::text(&answer, "Account"), xml::text(&answer, "Arn")) else {
+            return Ok(None);
+        };
+        let caller = Caller {
+            account: account.to_owned(),
+            arn: arn.to_owned(),
+        };
+        self.remember(key, caller.clone());
+        Ok(Some(caller))
+    }
+
+    /// The caller behind a key, if it is known already or an account's number.
     pub fn caller(&self, key: &str) -> Option<Caller> {
         if key.len() == 12 && key.bytes().all(|byte| byte.is_ascii_digit()) {
             return Some(Caller {
@@ -68,11 +92,14 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_session_leads_to_its_role() {
+    fn an_accounts_number_is_its_root_and_nobody_else_is() {
+        let sessions = Sessions::default();
+        assert!(sessions.caller("222222222222").is_some_and(|caller| caller.is_root()));
+        assert_eq!(sessions.caller("AKIA1"), None);
         let caller = Caller {
             account: "222222222222".into(),
             arn: "arn:aws:sts::222222222222:assumed-role/R/s".into(),
         };
-        assert_eq!(caller.role_arn().as_deref(), Some("arn:aws:iam::222222222222:role/R"));
+        assert!(!caller.is_root());
     }
 }

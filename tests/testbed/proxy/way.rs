@@ -89,7 +89,14 @@ impl Proxy {
             return Ok(control(self, parts.method.as_str(), parts.uri.path(), &body).map(Full::new));
         }
         let call = Call::read(&parts, &body);
-        let caller = self.sessions.caller(&call.access_key);
+        let mut caller = self.sessions.caller(&call.access_key);
+        if caller.is_none() && is_motos(&call.service) {
+            caller = self
+                .sessions
+                .ask(&call.access_key, &call.region, &self.aws)
+                .await
+                .map_err(|_| Closed)?;
+        }
         let (account, principal) = caller.clone().map(|caller| (caller.account, caller.arn)).unzip();
         let seq = self.record.open(&call, account, principal);
         let outcome = match self.outcome(parts, body, &call, caller.as_ref()).await {
