@@ -39,6 +39,17 @@ class Bed:
             "CONFIRM_MILLISECONDS": "100",
         }
 
+    @contextmanager
+    def late(self, *names: str) -> Iterator[None]:
+        """Changes of IAM for these users and roles don't hold yet, for the length of a `with`. One at a time."""
+        listed, new = self.folder / "ministack" / "late", self.folder / "ministack" / "late.new"
+        new.write_text("\n".join(names))
+        new.rename(listed)
+        try:
+            yield
+        finally:
+            listed.unlink()
+
     def wait_for_delivery(self, message: str, seconds: float = 180.0) -> None:
         """Waits until the function that SNS handed this message to has ended, well or not."""
         ended, deadline = self.folder / "ministack" / "deliveries", time.monotonic() + seconds

@@ -8,6 +8,7 @@ import concurrency
 import deliveries
 import deny_all
 import iam_resources
+import late_changes
 import missing_condition_keys
 import orphan_watch
 import principal_arn
@@ -24,6 +25,7 @@ def main() -> None:
     deliveries.install()
     deny_all.install()
     iam_resources.install()
+    late_changes.install()
     missing_condition_keys.install()
     principal_arn.install()
     queue_mappings.install()
