@@ -188,7 +188,7 @@ while True:
 
 
 @cache
-def _function_code() -> bytes:
+def function_code() -> bytes:
     with tempfile.TemporaryDirectory() as folder:
         script = Path(folder) / "script"
         script.write_text(BOOTSTRAP)
@@ -204,7 +204,7 @@ def make_function(
     role = role or make_role(endpoints, account, path="/service-role/")
     made = client.create_function(
         FunctionName=name, Runtime="provided.al2023", Handler="bootstrap", Role=role.arn, Timeout=10,
-        Code={"ZipFile": _function_code()},
+        Code={"ZipFile": function_code()},
     )
     if reserved is not None:
         client.put_function_concurrency(FunctionName=name, ReservedConcurrentExecutions=reserved)

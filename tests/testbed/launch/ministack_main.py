@@ -8,6 +8,7 @@ import concurrency
 import deliveries
 import deny_all
 import iam_resources
+import lambda_actions
 import late_changes
 import missing_condition_keys
 import orphan_watch
@@ -25,6 +26,7 @@ def main() -> None:
     deliveries.install()
     deny_all.install()
     iam_resources.install()
+    lambda_actions.install()
     late_changes.install()
     missing_condition_keys.install()
     principal_arn.install()

@@ -1,0 +1,64 @@
+"""The victim's view: real credentials of every entity, before, in the window while no deny holds yet, and after `Contained`."""
+
+from collections.abc import Callable
+
+from testbed.accounts import MEMBER
+from testbed.bed import Bed
+from testbed.cast import Cast
+from testbed.intruder import Campaign, Outcome, run
+from testbed.product import Product
+
+GUARDED = {"detach the deny from itself", "open our isolation group", "take the tag off our group"}
+"""What the guard policy stops whenever it is tried."""
+OURS_ALONE = ("delete its boundary", "user with a boundary: key")
+"""What it stops as long as the boundary is ours."""
+STILL_OF_USE = {"user", "role", "function with another role", "password of the user"}
+"""What an intruder makes in the window and keeps: containment of an entity touches nothing else. README.md says to look for it."""
+
+
+def refused(campaign: Campaign, phase: str, *, guarded: bool) -> set[str]:
+    """The actions that were refused with every credential."""
+    of = [t for t in campaign.tried if t.phase == phase and t.guarded is guarded]
+    return {t.action for t in of} - {t.action for t in of if t.outcome.succeeded}
+
+
+def ruleless(cast: Cast) -> bool:
+    """Whether each interface is in groups without any rule, and cut off from the NAT gateway."""
+    groups = {group for groups in cast.instance.groups().values() for group in groups}
+    found = cast.bed.endpoints.client("ec2", MEMBER).describe_security_groups(GroupIds=sorted(groups))["SecurityGroups"]
+    through = (cast.network.flows_through(interface, cast.network.nat_interface) for interface in cast.instance.interfaces)
+    return not any(g["IpPermissions"] or g["IpPermissionsEgress"] for g in found) and not any(through)
+
+
+def test_once_it_is_called_contained_no_credential_of_it_gets_anything_done(bed: Bed, another: Callable[..., Product]) -> None:
+    product = another()
+    campaign = run(bed, product)
+    print(campaign.table())
+    free, bound = campaign.casts[False], campaign.casts[True]
+
+    # Before, and while no deny holds yet, all of it can be done: so that what is refused afterwards says something.
+    for phase in ("before", "in the window"):
+        assert [t for t in campaign.tried if t.phase == phase and not t.guarded and not t.outcome.succeeded] == []
+        assert refused(campaign, phase, guarded=True) == GUARDED
+        others = {(t.action, t.holder) for t in campaign.tried if t.phase == phase and t.guarded and not t.outcome.succeeded}
+        beyond = {(action, holder) for action, holder in others if action not in GUARDED}
+        assert beyond == ({OURS_ALONE} if phase == "in the window" else set())
+    done = [t for t in campaign.tried if t.phase == "in the window" and t.outcome is Outcome.DONE]
+    assert {t.action for t in done if not t.guarded} == {t.action for t in campaign.tried}
+
+    # After, nothing.
+    assert [t for t in campaign.tried if t.phase == "after" and t.outcome.succeeded] == []
+    assert ruleless(free) and ruleless(bound)
+
+    # What had been undone in the window was made again, and said.
+    for cast in (free, bound):
+        assert {name: product.mailbox.stages(name)[1] for name in cast.names} == dict.fromkeys(cast.names, "Contained")
+    summary = {name: product.mailbox.notices(name)[1].json["summary"] for cast in (free, bound) for name in cast.names}
+    for undone in (free.user, free.inline, free.bounded, free.role, free.function, free.instance.id):
+        assert "had been undone" in summary[getattr(undone, "name", undone)]
+    for kept in (bound.user, bound.role):
+        assert "had been undone" not in summary[kept.name], "nobody could detach it"
+
+    # What was made in the window and is left: as much as README.md admits, and no key of a contained user among it.
+    assert {left.kind for _, left in campaign.left if left.works() is not False} == STILL_OF_USE
+    assert {left.kind for _, left in campaign.left if left.works() is False} == {"key of a contained user"}
