@@ -3,7 +3,7 @@
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
 .NOTPARALLEL: # one cargo at a time: two builds of the EC2 client need more memory than most machines have
-.PHONY: help demo test figures picture picture-check check package deploy fmt fmt-check lint templates clippy doc unit tools e2e clean
+.PHONY: help demo test figures bench picture picture-check check package deploy fmt fmt-check lint templates clippy doc unit tools e2e clean
 
 PYTHON ?= python3
 PYTEST_ARGS ?= -n 2
@@ -22,6 +22,7 @@ STAGE := .ci/stage
 # Where the Python side finds what was built here.
 export LOCKDOWN_BIN := $(DEBUG)/lockdown
 export PROXY_BIN := $(DEBUG)/testbed-proxy
+export ENDPOINT_BIN := $(DEBUG)/testbed-endpoint
 export PACKAGE_ZIP := $(ROOT)/$(PACKAGE)
 
 help: ## This list
@@ -40,6 +41,9 @@ figures: $(PACKAGE) tools $(VENV) ## Measure the package: size, start, memory, r
 picture: ## Draw README's picture again, from the plan that the code makes
 	@RENEW_PICTURE=1 cargo test --features testing --locked --lib --quiet -- the_picture_in_the_readme_is_drawn_from_this_plan
 	@$(PYTHON) docs/draw_instance.py
+
+bench: $(PACKAGE) tools $(VENV) ## Measure the package against an endpoint that answers at once, or in 20 ms (JSON=1; PEER_CMD)
+	@$(VENV_PYTHON) -m tests.testbed.bench $(if $(JSON),--json)
 
 # --- The gate --------------------------------------------------------------------------------------------------------------
 
@@ -84,7 +88,7 @@ $(PACKAGE): $(SOURCES) tests/testbed/zip.py
 
 # Cargo itself decides whether there is anything to do.
 tools:
-	@$(STAGE) "command and test bed's proxy" cargo build --features testing --locked --bin lockdown --bin testbed-proxy
+	@$(STAGE) "command, the test bed's proxy and endpoint" cargo build --features testing --locked --bin lockdown --bin testbed-proxy --bin testbed-endpoint
 
 $(VENV): tests/testbed/requirements.txt
 	@$(PYTHON) -c 'import ensurepip, venv' || { \

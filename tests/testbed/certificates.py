@@ -48,8 +48,8 @@ def _usage(*, signs_certificates: bool) -> x509.KeyUsage:
     )
 
 
-def make_certificates(folder: Path) -> Certificates:
-    """Writes `ca.pem`, `server.pem` and `server.key` for localhost and 127.0.0.1 into `folder`."""
+def make_certificates(folder: Path, addresses: int = 1) -> Certificates:
+    """Writes `ca.pem`, `server.pem` and `server.key` for localhost and so many addresses from 127.0.0.1 on into `folder`."""
     authority, server = ec.generate_private_key(ec.SECP256R1()), ec.generate_private_key(ec.SECP256R1())
     root = (
         _builder("test bed authority", "test bed authority", authority.public_key())
@@ -58,7 +58,8 @@ def make_certificates(folder: Path) -> Certificates:
         .add_extension(x509.SubjectKeyIdentifier.from_public_key(authority.public_key()), critical=False)
         .sign(authority, hashes.SHA256())
     )
-    names = [x509.DNSName("localhost"), x509.IPAddress(ipaddress.ip_address("127.0.0.1"))]
+    loopback = [x509.IPAddress(ipaddress.ip_address("127.0.0.1") + more) for more in range(addresses)]
+    names = [x509.DNSName("localhost"), *loopback]
     leaf = (
         _builder("localhost", "test bed authority", server.public_key())
         .add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)

@@ -17,7 +17,7 @@ import signal
 import statistics
 import sys
 import zipfile
-from collections.abc import Iterable
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +25,7 @@ from rich.table import Table
 
 from .bed import REPOSITORY, Bed, proxy_binary, running_bed
 from .product import EXTERNAL_ID, Product, deploy_product
+from .round_trips import Call, chain
 from .runtime_api import Runtime
 from .story import make_console
 from .victims import User, make_user
@@ -72,23 +73,14 @@ def users(bed: Bed, count: int) -> list[User]:
     return [make_user(bed.endpoints) for _ in range(count)]
 
 
-def chain(calls: Iterable[dict[str, Any]], action: str = DENY, *, last: bool = False) -> list[str]:
-    """The longest chain of calls, each begun after the one before had ended, up to the first call of `action`, or its last.
-
-    Of equally long ones that whose last call ended last, since that is what the next one waited for.
-    """
-    chains: list[tuple[dict[str, Any], list[str]]] = []
-    ends: list[list[str]] = []
-    for call in sorted(calls, key=lambda call: call["start_ms"]):
-        ended = [(other, names) for other, names in chains if other["end_ms"] and other["end_ms"] <= call["start_ms"]]
-        _, before = max(ended, key=lambda one: (len(one[1]), one[0]["end_ms"]), default=(None, []))
-        names = [*before, f"{call['service']}:{call['action']}"]
-        if call["action"] == action:
-            ends.append(names)
-        chains.append((call, names))
-    if not ends:
+def chain_to(calls: Sequence[dict[str, Any]], action: str = DENY, *, last: bool = False) -> list[str]:
+    """The calls at the proxy one after the other up to the first of `action`, or to its last."""
+    wanted = sorted((call["start_ms"], call["seq"]) for call in calls if call["action"] == action)
+    if not wanted:
         raise RuntimeError(f"the function never called {action}")
-    return ends[-1] if last else ends[0]
+    end = wanted[-1 if last else 0][1]
+    seen = [Call(f"{call['service']}:{call['action']}", call["start_ms"], call["end_ms"], call["seq"]) for call in calls]
+    return chain(seen, lambda call: call.about == end)
 
 
 def measure(package: Path, bed: Bed) -> dict[str, Any]:
@@ -118,7 +110,7 @@ def measure(package: Path, bed: Bed) -> dict[str, Any]:
         for temperature, user in zip(("cold", "warm"), victims, strict=True):
             mark = bed.proxy.mark()
             contain(runtime, product, [user])
-            chains[temperature] = chain(call for call in bed.proxy.calls() if call["seq"] > mark)
+            chains[temperature] = chain_to([call for call in bed.proxy.calls() if call["seq"] > mark])
     return {
         "zip_bytes": package.stat().st_size,
         "ready_ms": {"median": statistics.median(starts), "min": min(starts), "max": max(starts), "starts": STARTS},

@@ -61,18 +61,7 @@ class Product:
 
     def event(self, attributes: dict[str, str], message_id: str | None = None, at: str = "") -> dict[str, Any]:
         """The event that SNS would hand over, for copies of a message and for times of one's choice (ISO 8601)."""
-        typed = {name: {"Type": "String", "Value": value} for name, value in attributes.items()}
-        sns = {
-            "Type": "Notification",
-            "MessageId": message_id or str(uuid.uuid4()),
-            "TopicArn": self.outputs["TopicArn"],
-            "Subject": None,
-            "Message": "see attributes",
-            "Timestamp": at or _now(),
-            "SignatureVersion": "1",
-            "MessageAttributes": typed,
-        }
-        return {"Records": [{"EventSource": "aws:sns", "EventVersion": "1.0", "EventSubscriptionArn": "", "Sns": sns}]}
+        return sns_event(self.outputs["TopicArn"], attributes, message_id, at)
 
     def invoke(self, event: Any, *, asynchronously: bool = False) -> dict[str, Any]:
         """Hands an event to the function: `error` is its error type, if it failed. Asynchronously AWS's retries apply."""
@@ -128,6 +117,21 @@ class Product:
     def calls_about(self, text: str, after: int = 0) -> list[dict[str, Any]]:
         """The function's calls that hold `text` in path or body, after a `proxy.mark()`."""
         return [call for call in self.bed.proxy.calls() if call["seq"] > after and text in call["text"]]
+
+
+def sns_event(topic: str, attributes: dict[str, str], message_id: str | None = None, at: str = "") -> dict[str, Any]:
+    """The event that Lambda gets for a message to a topic."""
+    sns = {
+        "Type": "Notification",
+        "MessageId": message_id or str(uuid.uuid4()),
+        "TopicArn": topic,
+        "Subject": None,
+        "Message": "see attributes",
+        "Timestamp": at or _now(),
+        "SignatureVersion": "1",
+        "MessageAttributes": {name: {"Type": "String", "Value": value} for name, value in attributes.items()},
+    }
+    return {"Records": [{"EventSource": "aws:sns", "EventVersion": "1.0", "EventSubscriptionArn": "", "Sns": sns}]}
 
 
 def _now() -> str:

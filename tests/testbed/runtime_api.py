@@ -8,6 +8,7 @@ import subprocess
 import threading
 import time
 import uuid
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -18,42 +19,65 @@ TIME_LIMIT_SECONDS = 900
 """Of one invocation, as the hub template has it."""
 
 
+_OFFSET = time.time_ns() - time.monotonic_ns()
+
+
+def now() -> int:
+    """Nanoseconds since 1970 by a clock that never goes back: the one that endpoint/log.rs goes by."""
+    return _OFFSET + time.monotonic_ns()
+
+
+@dataclass(frozen=True)
+class Handled:
+    """When an event was handed out, and when its answer came, as `now` says it."""
+
+    handed: int
+    answered: int
+
+
 @dataclass
 class RuntimeApi:
     """One API for one process at a time."""
 
     events: "Queue[Any]" = field(default_factory=Queue)
-    answers: "Queue[tuple[str, str]]" = field(default_factory=Queue)
-    """The last part of the path (`response` or `error`) and the body."""
-    asked: "Queue[float]" = field(default_factory=Queue)
-    """When the next event was asked for, by the monotonic clock."""
+    handed: "Queue[int]" = field(default_factory=Queue)
+    """When an event went out, as `now` says it."""
+    answers: "Queue[tuple[str, str, int]]" = field(default_factory=Queue)
+    """The last part of the path (`response` or `error`), the body, and when it came."""
+    asked: "Queue[int]" = field(default_factory=Queue)
+    """When the next event was asked for."""
 
     def __post_init__(self) -> None:
         api = self
 
         class Handler(BaseHTTPRequestHandler):
             protocol_version = "HTTP/1.1"
+            disable_nagle_algorithm = True
+            wbufsize = -1  # An answer is one packet: `_end` flushes it.
 
             def do_GET(self) -> None:
-                api.asked.put(time.monotonic())
+                api.asked.put(now())
                 event = json.dumps(api.events.get()).encode()
                 self.send_response(200)
                 self.send_header("Lambda-Runtime-Aws-Request-Id", str(uuid.uuid4()))
                 self.send_header("Lambda-Runtime-Deadline-Ms", str(int((time.time() + TIME_LIMIT_SECONDS) * 1000)))
                 self.send_header("Lambda-Runtime-Invoked-Function-Arn", "arn:aws:lambda:us-east-1:111111111111:function:figures")
                 self.send_header("Content-Type", "application/json")
-                self._end(event)
+                self._end(event, lambda: api.handed.put(now()))
 
             def do_POST(self) -> None:
+                came = now()
                 body = self.rfile.read(int(self.headers.get("Content-Length") or 0)).decode(errors="replace")
-                api.answers.put((self.path.rpartition("/")[2], body))
                 self.send_response(202)
-                self._end(b"{}")
+                self._end(b"{}", lambda: None)
+                api.answers.put((self.path.rpartition("/")[2], body, came))
 
-            def _end(self, body: bytes) -> None:
+            def _end(self, body: bytes, going_out: Callable[[], None]) -> None:
                 self.send_header("Content-Length", str(len(body)))
                 self.end_headers()
                 self.wfile.write(body)
+                going_out()
+                self.wfile.flush()
 
             def log_message(self, *_: Any) -> None:
                 pass
@@ -82,16 +106,16 @@ class RuntimeApi:
 class Runtime:
     """The packaged binary as a process of its own, fed by an API of its own."""
 
-    def __init__(self, binary: Path, environment: dict[str, str], log: Path) -> None:
+    def __init__(self, command: Path | list[str], environment: dict[str, str], log: Path) -> None:
         self.api = RuntimeApi()
         with log.open("ab") as sink:
-            began = time.monotonic()
+            began = now()
             self.process = subprocess.Popen(
-                [str(binary)], env={**environment, "AWS_LAMBDA_RUNTIME_API": self.api.address},
+                command if isinstance(command, list) else [str(command)], env={**environment, "AWS_LAMBDA_RUNTIME_API": self.api.address},
                 stdin=subprocess.DEVNULL, stdout=sink, stderr=sink,
             )
         try:
-            self.ready_seconds = self.api.asked.get(timeout=30) - began
+            self.ready_seconds = (self.api.asked.get(timeout=30) - began) / 1e9
         except Empty:
             self.stop()
             raise RuntimeError(f"the function never asked for an event; its log is {log}") from None
@@ -102,12 +126,16 @@ class Runtime:
     def __exit__(self, *_: object) -> None:
         self.stop()
 
-    def handle(self, event: Any, seconds: float = 60.0) -> None:
+    def handle(self, event: Any, seconds: float = 60.0) -> Handled:
         """Hands an event over and waits for the answer, which must be no error."""
         self.api.events.put(event)
-        kind, body = self.api.answers.get(timeout=seconds)
+        try:
+            kind, body, came = self.api.answers.get(timeout=seconds)
+        except Empty:
+            raise RuntimeError(f"the function did not answer within {seconds:.0f} s") from None
         if kind != "response":
             raise RuntimeError(f"the function answered {kind}: {body}")
+        return Handled(self.api.handed.get(), came)
 
     def peak_memory(self) -> int:
         """The most that was ever resident, in bytes (proc(5), `VmHWM`)."""

@@ -48,7 +48,8 @@ fn escaped(bytes: &mut std::str::Bytes<'_>) -> Option<u8> {
     u8::try_from(high * 16 + low).ok()
 }
 
-fn escape(text: &str) -> String {
+/// As in a path or a form.
+pub fn escape(text: &str) -> String {
     let mut out = String::with_capacity(text.len());
     for byte in text.bytes() {
         if byte.is_ascii_alphanumeric() || b"-_.~".contains(&byte) {
