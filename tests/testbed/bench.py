@@ -130,7 +130,7 @@ class Bench:
         """One process from its start to its last message: its figures."""
         self.endpoint.reset(delay_ms=case.delay_ms)
         with self.start(handler, case.scheme) as runtime:
-            figures: dict[str, float] = {"start to ready (ms)": runtime.ready_seconds * 1000}
+            figures: dict[str, float] = {"start to ready (ms)": runtime.ready_seconds * 1000, "processor of it (ms)": runtime.processor_ms()}
             first = self._message(runtime, "first message", "u0", case)
             more = [self._message(runtime, "later message", f"u{n}", case) for n in range(1, LATER + 1)]
             figures |= first | {name: statistics.median(one[name] for one in more) for name in more[0]}
@@ -140,6 +140,7 @@ class Bench:
         return figures
 
     def _message(self, runtime: Runtime, which: str, user: str, case: Case) -> dict[str, float]:
+        processor = runtime.processor_ms()
         handled, calls = self.contain(runtime, f"arn:aws:iam::{MEMBER}:user/{user}")
         deny = next((call for call in calls if call["action"] in DENIES and call["about"] == user), None)
         if deny is None:
@@ -149,6 +150,7 @@ class Bench:
             f"{which}: deny arrives (ms)": since(deny["came"]),
             f"{which}: deny in force (ms)": since(deny["answered"]),
             f"{which}: invocation ends (ms)": since(handled.answered),
+            f"{which}: processor (ms)": runtime.processor_ms() - processor,
             f"{which}: calls": len(calls),
         }
         if case.delay_ms:
