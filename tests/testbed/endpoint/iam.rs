@@ -138,5 +138,10 @@ pub fn about(call: &Call) -> String {
         .map_while(|n| call.params.get(&format!("{}.Name", entry(n))).map(|name| (n, name)))
         .find(|(_, name)| *name == "Stage");
     let stage = stage.map(|(n, _)| call.param(&format!("{}.Value.StringValue", entry(n))));
-    [call.param("UserName"), call.param("RoleName"), stage.unwrap_or_default()].concat()
+    [
+        call.param("UserName"),
+        call.param("RoleName"),
+        stage.unwrap_or_default(),
+    ]
+    .concat()
 }

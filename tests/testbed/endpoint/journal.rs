@@ -23,15 +23,15 @@ impl Journal {
     pub fn read(&self, action: &str, body: &Value) -> Outcome {
         let get = |key: &Value| self.items.get(&pk(key)).cloned();
         let answer = match action {
-            "GetItem" => match get(&body["Key"]) {
+            "GetItem" => match get(part(body, "Key")) {
                 Some(item) => json!({"Item": item}),
                 None => json!({}),
             },
             "BatchGetItem" => {
-                let asked = body["RequestItems"].as_object().into_iter().flatten();
+                let asked = part(body, "RequestItems").as_object().into_iter().flatten();
                 let found: BTreeMap<&String, Vec<Value>> = asked
                     .map(|(table, of)| {
-                        let keys = of["Keys"].as_array().into_iter().flatten();
+                        let keys = part(of, "Keys").as_array().into_iter().flatten();
                         (table, keys.filter_map(get).collect())
                     })
                     .collect();
@@ -46,7 +46,7 @@ impl Journal {
     pub fn write(&mut self, action: &str, body: &Value) -> Result<(), String> {
         match action {
             "TransactWriteItems" => {
-                for write in body["TransactItems"].as_array().into_iter().flatten() {
+                for write in part(body, "TransactItems").as_array().into_iter().flatten() {
                     for (kind, write) in write.as_object().into_iter().flatten() {
                         self.write_one(kind, write)?;
                     }
@@ -59,11 +59,11 @@ impl Journal {
     }
 
     fn write_one(&mut self, kind: &str, write: &Value) -> Result<(), String> {
-        let key = pk(if kind == "Put" { &write["Item"] } else { &write["Key"] });
+        let key = pk(part(write, if kind == "Put" { "Item" } else { "Key" }));
         let before = self.items.get(&key);
-        let version = |item: &Value| item["version"]["N"].as_str().map(str::to_owned);
-        let wanted = write["ExpressionAttributeValues"][":version"]["N"].as_str();
-        let holds = match write["ConditionExpression"].as_str() {
+        let version = |item: &Value| text(item, "/version/N").map(str::to_owned);
+        let wanted = text(write, "/ExpressionAttributeValues/:version/N");
+        let holds = match text(write, "/ConditionExpression") {
             Some("attribute_not_exists(pk)") => before.is_none(),
             Some("#version = :version") => before.and_then(version).as_deref() == wanted,
             _ => true,
@@ -73,7 +73,7 @@ impl Journal {
         }
         match kind {
             "Put" => {
-                self.items.insert(key, write["Item"].clone());
+                self.items.insert(key, part(write, "Item").clone());
             }
             "Delete" => {
                 self.items.remove(&key);
@@ -85,8 +85,17 @@ impl Journal {
     }
 }
 
+/// A member; null where there is none.
+fn part<'a>(value: &'a Value, name: &str) -> &'a Value {
+    value.get(name).unwrap_or(&Value::Null)
+}
+
+fn text<'a>(value: &'a Value, pointer: &str) -> Option<&'a str> {
+    value.pointer(pointer).and_then(Value::as_str)
+}
+
 fn pk(item: &Value) -> String {
-    item["pk"]["S"].as_str().unwrap_or_default().to_owned()
+    text(item, "/pk/S").unwrap_or_default().to_owned()
 }
 
 #[cfg(test)]
@@ -103,10 +112,26 @@ mod tests {
                 "ExpressionAttributeValues": {":version": {"N": "1"}},
             }}]})
         };
-        assert!(journal.write("TransactWriteItems", &put("1", "attribute_not_exists(pk)")).is_ok());
-        assert!(journal.write("TransactWriteItems", &put("1", "attribute_not_exists(pk)")).is_err());
-        assert!(journal.write("TransactWriteItems", &put("2", "#version = :version")).is_ok());
-        assert!(journal.write("TransactWriteItems", &put("3", "#version = :version")).is_err());
+        assert!(
+            journal
+                .write("TransactWriteItems", &put("1", "attribute_not_exists(pk)"))
+                .is_ok()
+        );
+        assert!(
+            journal
+                .write("TransactWriteItems", &put("1", "attribute_not_exists(pk)"))
+                .is_err()
+        );
+        assert!(
+            journal
+                .write("TransactWriteItems", &put("2", "#version = :version"))
+                .is_ok()
+        );
+        assert!(
+            journal
+                .write("TransactWriteItems", &put("3", "#version = :version"))
+                .is_err()
+        );
         let read = journal.read("GetItem", &json!({"Key": {"pk": {"S": "a"}}}));
         assert!(read.is_ok_and(|reply| reply.body.contains(r#""version":{"N":"2"}"#)));
     }

@@ -43,7 +43,15 @@ pub type AnyError = Box<dyn std::error::Error + Send + Sync>;
 /// The services, by the ends of the variables `AWS_ENDPOINT_URL_...`. The certificate must be good for 127.0.0.1 and as many
 /// addresses after it.
 const SERVICES: &[&str] = &[
-    "STS", "DYNAMODB", "IAM", "SNS", "SQS", "EC2", "AUTO_SCALING", "LAMBDA", "CLOUDTRAIL",
+    "STS",
+    "DYNAMODB",
+    "IAM",
+    "SNS",
+    "SQS",
+    "EC2",
+    "AUTO_SCALING",
+    "LAMBDA",
+    "CLOUDTRAIL",
 ];
 
 /// Listens on free ports of loopback addresses and prints them as one line of JSON.
@@ -66,7 +74,10 @@ fn main() -> Result<(), AnyError> {
         let mut urls = Map::new();
         for (last, service) in (2..).zip(SERVICES) {
             let listener = TcpListener::bind((Ipv4Addr::new(127, 0, 0, last), 0))?;
-            urls.insert((*service).to_owned(), json!(format!("{scheme}://{}", listener.local_addr()?)));
+            urls.insert(
+                (*service).to_owned(),
+                json!(format!("{scheme}://{}", listener.local_addr()?)),
+            );
             let (world, config) = (Arc::clone(&world), config.clone());
             thread::spawn(move || accept(&listener, service, config.as_ref(), &world));
         }

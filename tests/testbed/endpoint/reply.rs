@@ -24,7 +24,9 @@ pub fn query(action: &str, result: &str) -> Reply {
 
 /// EC2's answer.
 pub fn ec2(action: &str, result: &str) -> Reply {
-    xml(format!("<{action}Response><requestId>bench</requestId>{result}</{action}Response>"))
+    xml(format!(
+        "<{action}Response><requestId>bench</requestId>{result}</{action}Response>"
+    ))
 }
 
 fn xml(body: String) -> Reply {
@@ -58,7 +60,9 @@ pub fn refused(service: &str, Refused(status, code): &Refused) -> Reply {
         ),
         _ => (
             "text/xml",
-            format!("<ErrorResponse><Error><Type>Sender</Type><Code>{code}</Code><Message>m</Message></Error></ErrorResponse>"),
+            format!(
+                "<ErrorResponse><Error><Type>Sender</Type><Code>{code}</Code><Message>m</Message></Error></ErrorResponse>"
+            ),
         ),
     };
     Reply {

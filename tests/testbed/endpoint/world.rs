@@ -127,7 +127,8 @@ impl World {
     /// What AWS would say too is no complaint.
     fn complain(&self, call: &Call, refused: &Refused) {
         if refused.1 != "NoSuchEntity" {
-            self.log.complain(format!("{}:{} was answered {}", call.service, call.action, refused.1));
+            self.log
+                .complain(format!("{}:{} was answered {}", call.service, call.action, refused.1));
         }
     }
 }
