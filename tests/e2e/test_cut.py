@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 from testbed.bed import Bed
-from testbed.figures import DELAY_MS, chain
+from testbed.figures import DELAY_MS, chain_to
 from testbed.instances import Instance, launch, make_instance, make_interface, make_vpc
 from testbed.networks import Network, make_fragile_instance, make_network
 from testbed.product import Product
