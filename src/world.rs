@@ -361,3 +361,13 @@ async fn a_release_is_refused_in_another_partition_and_for_no_other_reason() {
     let protected = deliver_several("release", &["arn:aws:iam::222222222222:user/responder"]).await;
     assert_eq!(protected.with(|state| state.stages.clone()), ["Unchanged"]);
 }
+
+#[tokio::test]
+async fn the_deny_goes_out_before_the_first_notice() {
+    let calls = deliver_several("contain", &["arn:aws:iam::222222222222:user/alice"])
+        .await
+        .with(|state| state.calls.clone());
+    let first = |name: &str| calls.iter().position(|call| call == name);
+    let (deny, notice) = (first("AttachUserPolicy"), first("Publish"));
+    assert!(deny.is_some() && deny < notice, "{calls:?}");
+}
