@@ -85,6 +85,8 @@ pub struct GroupFacts {
     pub name: String,
     /// Its ARN.
     pub arn: Arn,
+    /// Its minimum, where that keeps the instance from going on standby in a group that gets smaller, and the largest one that does not.
+    pub in_the_way: Option<(i32, i32)>,
 }
 
 /// A security group of the forensic door.

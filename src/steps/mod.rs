@@ -7,6 +7,7 @@ pub mod attach_policy;
 pub mod boundary;
 pub mod concurrency;
 pub mod event_source;
+pub mod group_minimum;
 pub mod inline_policy;
 pub mod instance;
 pub mod interface;
@@ -323,6 +324,7 @@ steps! {
     "shutdown-behavior" ShutdownBehavior = shutdown_behavior::ShutdownBehavior;
     "termination-protection" TerminationProtection = termination_protection::TerminationProtection;
     "keep-volume" KeepVolume = keep_volume::KeepVolume;
+    "group-minimum" GroupMinimum = group_minimum::GroupMinimum;
     "standby" Standby = standby::Standby;
     "network-acl" NetworkAcl = network_acl::AclEntry;
     "snapshots" Snapshots = snapshots::Snapshots;

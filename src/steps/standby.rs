@@ -1,13 +1,15 @@
 //! Puts an instance on standby in its Auto Scaling group, so that failing health checks don't have it terminated.
 //!
-//! `shrink` lowers the group's desired capacity by one, and its minimum with it where that is in the way; `replace` lets the group
-//! launch another instance. A release takes the instance back and leaves the group as large as it was.
+//! `shrink` lowers the group's desired capacity by one, and its minimum with it where that is in the way (see [`super::group_minimum`]
+//! for several instances of one group); `replace` lets the group launch another instance. A release takes the instance back and leaves
+//! the group as large as it was.
 //!
 //! Source: Amazon EC2 Auto Scaling User Guide, "Temporarily remove instances from your Auto Scaling group"; API Reference,
 //! "EnterStandby", "ExitStandby" (which raises the desired capacity by one) and "UpdateAutoScalingGroup".
 
 use std::time::Duration;
 
+use aws_sdk_autoscaling::types::AutoScalingGroup;
 use serde::{Deserialize, Serialize};
 
 use super::{Change, HOLDS_NOTHING_UP, Permission, Receipt, instance};
@@ -63,6 +65,34 @@ fn is_standby(lifecycle: &str) -> bool {
     lifecycle == "Standby" || lifecycle == "EnteringStandby"
 }
 
+/// A group as Auto Scaling describes it; one that is deleted, or about to be, is absent.
+pub(crate) async fn describe(member: &Member, name: &str) -> Result<AutoScalingGroup, Failure> {
+    let call = "autoscaling:DescribeAutoScalingGroups";
+    let asked = member.auto_scaling.describe_auto_scaling_groups();
+    let answer = asked.auto_scaling_group_names(name).send().await;
+    let answer = answer.map_err(|error| member.failure(call, name, &error))?;
+    let group = answer.auto_scaling_groups.unwrap_or_default().into_iter().next();
+    group.filter(|group| group.status.is_none()).ok_or_else(|| Failure {
+        reason: Reason::Absent,
+        ..Failure::own(
+            call,
+            name,
+            member.account.as_str(),
+            "AutoScalingGroupNotFound",
+            "the group is deleted, or about to be",
+        )
+    })
+}
+
+/// Sets a group's minimum, and its desired capacity where that is given.
+pub(crate) async fn set_sizes(member: &Member, name: &str, min: i32, desired: Option<i32>) -> Result<Receipt, Failure> {
+    let call = member.auto_scaling.update_auto_scaling_group();
+    let call = call.auto_scaling_group_name(name).min_size(min);
+    let answer = call.set_desired_capacity(desired).send().await;
+    let answer = answer.map_err(|error| member.failure("autoscaling:UpdateAutoScalingGroup", name, &error))?;
+    Ok(Receipt::of(&answer))
+}
+
 impl Standby {
     fn failure(&self, member: &Member, call: &'static str, code: &str, message: &str, reason: Reason) -> Failure {
         Failure {
@@ -78,18 +108,7 @@ impl Standby {
 
     /// The group as it is, and how many of its other instances are on standby.
     async fn look(&self, member: &Member) -> Result<(InGroup, i32), Failure> {
-        let call = "autoscaling:DescribeAutoScalingGroups";
-        let asked = member
-            .auto_scaling
-            .describe_auto_scaling_groups()
-            .auto_scaling_group_names(&self.group);
-        let answer = asked.send().await;
-        let answer = answer.map_err(|error| member.failure(call, &self.group, &error))?;
-        let group = answer.auto_scaling_groups.unwrap_or_default().into_iter().next();
-        let group = group.filter(|group| group.status.is_none()).ok_or_else(|| {
-            let message = "the group is deleted, or about to be";
-            self.failure(member, call, "AutoScalingGroupNotFound", message, Reason::Absent)
-        })?;
+        let group = describe(member, &self.group).await?;
         let id = instance::id(&self.instance);
         let (own, others): (Vec<_>, Vec<_>) = group
             .instances()
@@ -132,18 +151,6 @@ impl Standby {
             Ok(now) if !now.on_standby() => Ok(Receipt::default()),
             Ok(_) | Err(_) => Err(failure),
         }
-    }
-
-    /// Sets the group's minimum, and its desired capacity where that is given.
-    async fn size(&self, member: &Member, min: i32, desired: Option<i32>) -> Result<(), Failure> {
-        let call = member
-            .auto_scaling
-            .update_auto_scaling_group()
-            .auto_scaling_group_name(&self.group);
-        let answer = call.min_size(min).set_desired_capacity(desired).send().await;
-        answer
-            .map(drop)
-            .map_err(|error| member.failure("autoscaling:UpdateAutoScalingGroup", &self.group, &error))
     }
 }
 
@@ -243,7 +250,7 @@ impl Change for Standby {
             }
             let smaller = (now.desired - 1).max(0);
             if self.shrink && smaller < now.min {
-                self.size(member, smaller, None).await?;
+                set_sizes(member, &self.group, smaller, None).await?;
             }
             tries -= 1;
             match self.enter(member).await {
@@ -272,7 +279,7 @@ impl Change for Standby {
             // instance on standby can't be the one that the group terminates for it.
             if !self.shrink && now.desired == before.desired && now.desired > 0 {
                 let smaller = now.desired - 1;
-                self.size(member, now.min.min(smaller), Some(smaller)).await?;
+                set_sizes(member, &self.group, now.min.min(smaller), Some(smaller)).await?;
             }
             receipt = self.exit(member).await?;
             (now, others) = self.look(member).await?;
@@ -283,7 +290,7 @@ impl Change for Standby {
         if now.min < before.min {
             let min = before.min_with(others).max(now.min);
             if min > now.min {
-                self.size(member, min, None).await?;
+                set_sizes(member, &self.group, min, None).await?;
             }
             if min != before.min {
                 receipt.note = Some(format!(

@@ -9,6 +9,7 @@ use crate::entity::Entity;
 use crate::plan::{Plan, Planned};
 use crate::record::Record;
 use crate::settings::{AutoScaling, Settings};
+use crate::steps::group_minimum::{GroupMinimum, Minimum};
 use crate::steps::inline_policy::{Denied, InlinePolicy};
 use crate::steps::isolate::Isolate;
 use crate::steps::keep_volume::{KeepVolume, OnTermination};
@@ -22,6 +23,8 @@ use crate::steps::tracking_timeouts::TrackingTimeouts;
 use crate::steps::untrack::Untrack;
 use crate::steps::written;
 
+/// A group's minimum gives way to standby; a release puts it back after the instance has left standby.
+const MAKE_ROOM: u8 = 5;
 /// The deny, the evidence kept from being destroyed, and the groups that the swap needs.
 const PREPARE: u8 = 10;
 /// Snapshots are started, and timeouts shortened.
@@ -161,6 +164,15 @@ fn preserve(plan: &mut Plan, entity: &Entity, facts: &InstanceFacts, settings: &
     match &facts.group {
         Ok(None) => {}
         Ok(Some(group)) => {
+            if let (Some((min, most)), true) = (group.in_the_way, shrink) {
+                let step = GroupMinimum {
+                    group: group.name.clone(),
+                    arn: group.arn.clone(),
+                    most,
+                };
+                plan.steps
+                    .push(Planned::new(MAKE_ROOM, step, Some(written(&Minimum { min }))));
+            }
             let step = Standby {
                 instance: instance(),
                 group: group.name.clone(),

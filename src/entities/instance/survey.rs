@@ -9,7 +9,6 @@ use futures_util::future::{OptionFuture, join, join_all, join5};
 
 use super::network::{Middle, Network, Passage, Place, Route, RouteTable, Via, single};
 use super::{Door, GroupFacts, InstanceFacts, InterfaceFacts, VolumeFacts};
-use crate::arn::Arn;
 use crate::aws::{Failure, Member, Reason};
 use crate::cidr::Cidr;
 use crate::entity::Entity;
@@ -189,7 +188,9 @@ async fn group(entity: &Entity, member: &Member) -> Result<Option<GroupFacts>, F
     let answer = asked.send().await;
     let answer = answer.map_err(|error| member.failure(call, &entity.name, &error))?;
     let found = answer.auto_scaling_instances.unwrap_or_default().into_iter().next();
-    let Some(name) = found.and_then(|found| found.auto_scaling_group_name) else {
+    let Some(found) = found else { return Ok(None) };
+    let in_service = found.lifecycle_state.as_deref() == Some("InService");
+    let Some(name) = found.auto_scaling_group_name else {
         return Ok(None);
     };
     let call = "autoscaling:DescribeAutoScalingGroups";
@@ -200,9 +201,15 @@ async fn group(entity: &Entity, member: &Member) -> Result<Option<GroupFacts>, F
     let answer = asked.send().await;
     let answer = answer.map_err(|error| member.failure(call, &name, &error))?;
     let group = answer.auto_scaling_groups.unwrap_or_default().into_iter().next();
-    let arn = group.and_then(|group| group.auto_scaling_group_arn);
-    let arn: Option<Arn> = arn.and_then(|arn| arn.parse().ok());
-    Ok(arn.map(|arn| GroupFacts { name, arn }))
+    Ok(group.and_then(|group| {
+        let min = group.min_size.unwrap_or_default();
+        let most = (group.desired_capacity.unwrap_or_default() - 1).max(0);
+        Some(GroupFacts {
+            name,
+            arn: group.auto_scaling_group_arn?.parse().ok()?,
+            in_the_way: (in_service && most < min).then_some((min, most)),
+        })
+    }))
 }
 
 /// The groups of the forensic door that exist, with what they let through.

@@ -137,6 +137,7 @@ fn an_instance_behind_a_nat_gateway_is_kept_cut_off_and_isolated_in_this_order()
         group: Ok(Some(GroupFacts {
             name: "web".into(),
             arn: arn.parse().expect("an ARN"),
+            in_the_way: Some((2, 1)),
         })),
         doors: Ok(vec![Door {
             group: "sg-door".into(),
