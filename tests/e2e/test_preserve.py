@@ -107,6 +107,33 @@ def test_two_of_one_group_get_its_minimum_back_in_whichever_order(
     assert [instance.state() for instance in pair] == before
 
 
+def test_two_at_once_of_a_group_with_room_for_one_leave_and_come_back(product: Product, bed: Bed, network: Network) -> None:
+    pair = [make_fragile_instance(network, with_role=False, public=False) for _ in range(2)]
+    group = make_scaling_group(bed.endpoints, network, *pair, minimum=2, desired=3)
+    before, members = [instance.state() for instance in pair], group.members()
+    product.contain(*(instance.arn for instance in pair))
+    assert [stages(product, instance)[-1] for instance in pair] == ["Contained"] * 2 and group.sizes() == (1, 1, 3)
+    for instance in pair:
+        assert released(product, instance).stage == "Released"
+    assert group.sizes() == (2, 3, 3) and group.members() == members and [instance.state() for instance in pair] == before
+
+
+def test_a_group_that_has_no_room_left_is_named_and_takes_the_instance_back_later(
+    product: Product, bed: Bed, network: Network, instance: Instance
+) -> None:
+    group = make_scaling_group(bed.endpoints, network, instance, minimum=1, desired=1, maximum=2)
+    before = instance.state()
+    product.contain(instance.arn)
+    group.resize(DesiredCapacity=2)
+    notice = released(product, instance)
+    [line] = notice.json["notDone"]
+    assert notice.stage == "Partial" and group.name in line["what"] and "max-size=2" in line["why"]
+    assert place(instance) == "Standby" and instance.state()["groups"] == before["groups"]
+    group.resize(DesiredCapacity=1)
+    assert released(product, instance).stage == "Released" and place(instance) == "InService"
+    assert {**instance.state(), "scaling": None} == {**before, "scaling": None} and group.sizes()[0] == 1
+
+
 def test_what_the_team_put_on_standby_itself_stays_there(
     product: Product, bed: Bed, network: Network, instance: Instance
 ) -> None:
