@@ -41,14 +41,17 @@ class Proxy:
             raise RuntimeError(f"{method} {path}: {answer.status} {text.decode(errors='replace')}")
         return json.loads(text)
 
-    def calls(self, **match: Any) -> list[dict[str, Any]]:
-        """The calls so far, oldest first; `match` keeps those whose fields equal it (`service="iam"`, `action=...`)."""
-        calls: list[dict[str, Any]] = self._ask("GET", "/_proxy/calls")
+    def calls(self, *, after: int = 0, **match: Any) -> list[dict[str, Any]]:
+        """The calls so far, oldest first, or those after a `mark()`.
+
+        `match` keeps those whose fields equal it (`service="iam"`, `action=...`).
+        """
+        calls: list[dict[str, Any]] = self._ask("GET", f"/_proxy/calls/{after}")
         return [call for call in calls if all(call.get(key) == value for key, value in match.items())]
 
     def mark(self) -> int:
         """The newest call's sequence number: calls of one's own test are those after it."""
-        return max((call["seq"] for call in self.calls()), default=0)
+        return int(self._ask("GET", "/_proxy/last")["seq"])
 
     def reset(self) -> None:
         """Forgets all calls and rules."""

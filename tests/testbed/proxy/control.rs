@@ -8,11 +8,16 @@ use crate::rules::Rule;
 use crate::upstream::Answer;
 use crate::way::Proxy;
 
-/// Answers `GET calls`, `POST reset`, `GET rules`, `POST rules` (a rule as JSON) and `DELETE rules/ID`.
+/// Answers `GET calls` (`calls/N`: those after call N), `POST reset`, `GET rules`, `POST rules` (a rule as JSON) and `DELETE rules/ID`.
 pub fn control(proxy: &Proxy, method: &str, path: &str, body: &Bytes) -> Answer {
     let segments: Vec<&str> = path.trim_start_matches("/_proxy/").split('/').collect();
     match (method, segments.as_slice()) {
-        ("GET", ["calls"]) => answer::json(&json!(proxy.record.all())),
+        ("GET", ["calls"]) => answer::json(&json!(proxy.record.after(0))),
+        ("GET", ["calls", seq]) => match seq.parse() {
+            Ok(seq) => answer::json(&json!(proxy.record.after(seq))),
+            Err(error) => answer::plain(400, format!("not a number of a call: {error}")),
+        },
+        ("GET", ["last"]) => answer::json(&json!({"seq": proxy.record.last()})),
         ("POST", ["reset"]) => {
             proxy.record.clear();
             proxy.rules.clear();

@@ -90,9 +90,16 @@ impl Record {
         }
     }
 
-    /// All calls, oldest first.
-    pub fn all(&self) -> Vec<Entry> {
-        self.inner.lock().unwrap_or_else(PoisonError::into_inner).1.clone()
+    /// The calls after a number, oldest first.
+    pub fn after(&self, seq: u64) -> Vec<Entry> {
+        let inner = self.inner.lock().unwrap_or_else(PoisonError::into_inner);
+        let first = inner.1.partition_point(|entry| entry.seq <= seq);
+        inner.1.get(first..).unwrap_or_default().to_vec()
+    }
+
+    /// The number of the newest call.
+    pub fn last(&self) -> u64 {
+        self.inner.lock().unwrap_or_else(PoisonError::into_inner).0
     }
 
     /// Forgets all calls.

@@ -1,10 +1,12 @@
 //! Faults that a test asks for.
 //!
-//! A rule matches by `service`, `action` and `contains` (in path and decoded body; each optional), leaves the first `skip`
+//! A rule matches by `service`, `action`, `contains` (in path and decoded body) and `caller` (in the caller's ARN, if the proxy
+//! saw the session being made, or else in path and body; each optional), leaves the first `skip`
 //! matching calls alone and then hits `count` times (absent: always). `fault` says what happens:
 //! `lose` (the answer of a success, nothing forwarded; `body` replaces the answer), `refuse` (`status`, `code`, `message`),
-//! `throttle`, `delay` (`ms`; later rules still apply), `cut` (connection closed, nothing forwarded) and `cut_after` (forwarded,
-//! then closed).
+//! `throttle`, `delay` (`ms`; later rules still apply), `cut` (connection closed, nothing forwarded), `cut_after` (forwarded,
+//! then closed), `hold` (kept until the rule is removed or the caller is gone, then closed, nothing forwarded) and `hold_after`
+//! (forwarded, then kept and closed likewise). `held` counts the calls that are or were kept: a process killed then dies at that call.
 //!
 //! Some rules hit no call but say how the resource that `contains` names (its id, exactly) is to be seen as long as they stand:
 //! `requester_managed` (an interface of AWS's own), `interface_type` (`value`: `nat_gateway`, `trunk`, ...), `instance_state`
@@ -34,6 +36,10 @@ pub enum Fault {
     Cut,
     /// The connection closed after the change.
     CutAfter,
+    /// Kept before the change until the rule is gone, then the connection closed.
+    Hold,
+    /// Kept after the change until the rule is gone, then the connection closed.
+    HoldAfter,
     /// An interface of a load balancer and the like.
     RequesterManaged,
     /// An interface of another type.
@@ -55,7 +61,14 @@ impl Fault {
             | Self::InstanceState
             | Self::LifecycleState
             | Self::AclQuota => true,
-            Self::Lose | Self::Refuse | Self::Throttle | Self::Delay | Self::Cut | Self::CutAfter => false,
+            Self::Lose
+            | Self::Refuse
+            | Self::Throttle
+            | Self::Delay
+            | Self::Cut
+            | Self::CutAfter
+            | Self::Hold
+            | Self::HoldAfter => false,
         }
     }
 }
@@ -75,6 +88,8 @@ pub struct Rule {
     pub action: Option<String>,
     /// Text that path or body must hold.
     pub contains: Option<String>,
+    /// Text that the caller's ARN must hold; of a caller that the proxy doesn't know, path or body.
+    pub caller: Option<String>,
     /// Matching calls still to leave alone.
     #[serde(default)]
     pub skip: u32,
@@ -83,6 +98,9 @@ pub struct Rule {
     /// Hits so far.
     #[serde(default)]
     pub hits: u32,
+    /// `hold`, `hold_after`: calls kept so far.
+    #[serde(default)]
+    pub held: u32,
     /// `refuse`: the HTTP status.
     pub status: Option<u16>,
     /// `refuse`: the error code.
@@ -99,11 +117,15 @@ pub struct Rule {
 }
 
 impl Rule {
-    fn matches(&self, call: &Call) -> bool {
+    fn matches(&self, call: &Call, caller: Option<&str>) -> bool {
         let equal = |want: &Option<String>, have: &str| want.as_ref().is_none_or(|want| want == have);
         equal(&self.service, &call.service)
             && equal(&self.action, &call.action)
             && self.contains.as_ref().is_none_or(|want| call.text.contains(want))
+            && self
+                .caller
+                .as_ref()
+                .is_none_or(|want| caller.unwrap_or(&call.text).contains(want))
     }
 
     /// Counts a matching call; true if it is to be hit.
@@ -150,6 +172,20 @@ impl Rules {
         self.with(|_, rules| rules.retain(|rule| rule.id != id));
     }
 
+    /// Notes that a rule keeps a call now.
+    pub fn holds(&self, id: u64) {
+        self.with(|_, rules| {
+            if let Some(rule) = rules.iter_mut().find(|rule| rule.id == id) {
+                rule.held += 1;
+            }
+        });
+    }
+
+    /// Whether a rule is still there.
+    pub fn stands(&self, id: u64) -> bool {
+        self.with(|_, rules| rules.iter().any(|rule| rule.id == id))
+    }
+
     /// Removes all.
     pub fn clear(&self) {
         self.with(|_, rules| rules.clear());
@@ -161,11 +197,11 @@ impl Rules {
     }
 
     /// The rules that hit this call: delays in their order, then at most one fault that ends it.
-    pub fn hits(&self, call: &Call) -> Vec<Rule> {
+    pub fn hits(&self, call: &Call, caller: Option<&str>) -> Vec<Rule> {
         self.with(|_, rules| {
             let mut found = Vec::new();
             for rule in rules.iter_mut().filter(|rule| !rule.fault.is_appearance()) {
-                if rule.matches(call) && rule.hit() {
+                if rule.matches(call, caller) && rule.hit() {
                     found.push(rule.clone());
                     if rule.fault != Fault::Delay {
                         break;

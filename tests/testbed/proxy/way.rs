@@ -51,9 +51,14 @@ impl std::fmt::Display for Closed {
 
 impl std::error::Error for Closed {}
 
+/// How often a call that is held looks whether its rule still stands.
+const HELD_LOOK: Duration = Duration::from_millis(10);
+
 /// How a call ended.
 struct Outcome {
     by: &'static str,
+    /// The rule that keeps the call before it is closed.
+    held_by: Option<u64>,
     /// None: the connection is closed without an answer.
     answer: Option<Answer>,
 }
@@ -62,6 +67,7 @@ impl Outcome {
     fn refused(by: &'static str, call: &Call, refusal: &Refusal) -> Self {
         Self {
             by,
+            held_by: None,
             answer: Some(answer::refuse(call, refusal)),
         }
     }
@@ -109,7 +115,19 @@ impl Proxy {
         let status = outcome.answer.as_ref().map(|answer| answer.status().as_u16());
         let code = outcome.answer.as_ref().and_then(answer::error_code);
         self.record.close(seq, outcome.by, status, code);
+        if let Some(rule) = outcome.held_by {
+            self.hold(rule).await;
+            return Err(Closed);
+        }
         Ok(outcome.answer.ok_or(Closed)?.map(Full::new))
+    }
+
+    /// Waits until a rule is removed. A caller that is gone ends this too: its connection's task is dropped.
+    async fn hold(&self, rule: u64) {
+        self.rules.holds(rule);
+        while self.rules.stands(rule) {
+            tokio::time::sleep(HELD_LOOK).await;
+        }
     }
 
     async fn outcome(
@@ -122,8 +140,8 @@ impl Proxy {
         if let Some(outcome) = self.refusal(call, caller).await? {
             return Ok(outcome);
         }
-        let mut cut_after = false;
-        for rule in self.rules.hits(call) {
+        let (mut cut_after, mut held_by) = (false, None);
+        for rule in self.rules.hits(call, caller.map(|caller| caller.arn.as_str())) {
             let answer = match rule.fault {
                 Fault::Delay => {
                     tokio::time::sleep(Duration::from_millis(rule.ms)).await;
@@ -133,12 +151,20 @@ impl Proxy {
                     cut_after = true;
                     continue;
                 }
+                Fault::HoldAfter => {
+                    held_by = Some(rule.id);
+                    continue;
+                }
                 Fault::RequesterManaged
                 | Fault::InterfaceType
                 | Fault::InstanceState
                 | Fault::LifecycleState
                 | Fault::AclQuota => continue,
                 Fault::Cut => None,
+                Fault::Hold => {
+                    self.hold(rule.id).await;
+                    None
+                }
                 Fault::Lose => Some(answer::pretend(call, rule.body.as_deref())),
                 Fault::Throttle => Some(answer::refuse(call, &answer::throttled(call))),
                 Fault::Refuse => Some(answer::refuse(
@@ -152,7 +178,11 @@ impl Proxy {
                     },
                 )),
             };
-            return Ok(Outcome { by: "rule", answer });
+            return Ok(Outcome {
+                by: "rule",
+                held_by: None,
+                answer,
+            });
         }
         let _one_at_a_time = if call.action == "CreateNetworkAclEntry" {
             Some(self.entries.lock().await)
@@ -165,6 +195,7 @@ impl Proxy {
         let answer = self.forward(parts, body, call).await?;
         Ok(Outcome {
             by: "aws",
+            held_by,
             answer: (!cut_after).then_some(answer),
         })
     }
