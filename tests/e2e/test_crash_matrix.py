@@ -1,0 +1,48 @@
+"""The crash matrix: wherever the function dies, its work is finished by somebody, and the entity ends as it should.
+
+Generated from the calls of an undisturbed run. `MATRIX=all` tries every call, before it and after it took effect; without, a sample.
+"""
+
+import os
+from itertools import zip_longest
+from pathlib import Path
+
+import pytest
+from testbed.bed import Bed
+from testbed.matrix.crash import Death, Trial, deaths, record, run
+from testbed.matrix.lane import Lane, make_lane
+from testbed.matrix.subjects import KINDS
+from testbed.matrix.work import each, sample
+
+LANES = int(os.environ.get("MATRIX_LANES", "3"))
+SAMPLE = {"user": 5, "role": 4, "function": 5, "instance": 6}
+"""Trials of each kind in the sample; each is a containment and a release that die."""
+
+
+@pytest.fixture(scope="module")
+def lanes(bed: Bed, package: Path) -> list[Lane]:
+    """Products that only this matrix uses."""
+    return [make_lane(bed, package) for _ in range(LANES)]
+
+
+def paired(contain: list[Death], release: list[Death]) -> list[tuple[Death | None, Death | None]]:
+    """One subject for two deaths, and everything tried once."""
+    return list(zip_longest(contain, release))
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_wherever_the_function_dies_the_entity_ends_locked_and_as_it_was(lanes: list[Lane], kind: str) -> None:
+    found = record(lanes[0], kind)
+    pairs = sample(paired(deaths(found["contain"]), deaths(found["release"])), SAMPLE[kind])
+    trials = [Trial(kind, contain, release) for contain, release in pairs]
+    each(lanes, trials, run, lambda trial, why: trial.failures.append(f"{trial.contain} / {trial.release}: {why}"))
+    reached, missed = (sum(len(getattr(t, name)) for t in trials) for name in ("reached", "missed"))
+    failures = [failure for trial in trials for failure in trial.failures]
+    print(
+        f"\ncrash matrix, {kind}: {len(found['contain'])} calls of a containment, {len(found['release'])} of a release; "
+        f"killed at {reached} points, {missed} not reached, {len(failures)} failures"
+    )
+    for death in [death for trial in trials for death in trial.missed]:
+        print(f"  not reached: {death}")
+    assert not failures, "\n".join(failures)
+    assert reached and missed * 10 <= reached

@@ -1,0 +1,160 @@
+"""The crash matrix: the function dies at a call, something else finishes its work, and nothing may tell the difference."""
+
+import time
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+from .lane import FINAL, Lane, notice_of
+from .points import Point, points
+from .subjects import Subject, make_subject
+
+Way = Literal["redelivered", "woken"]
+WOKEN = 5
+"""After every so many-th death the wake-up alone finishes the work."""
+WAKE_SECONDS = 45.0
+"""Within what a wake-up has finished: the lease, SQS, which comes up to a second late, and its retries after a lost one."""
+
+
+@dataclass(frozen=True)
+class Death:
+    """Where the function dies, and who finishes."""
+
+    point: Point
+    after: bool
+    way: Way = "redelivered"
+
+    def __str__(self) -> str:
+        return f"{'after' if self.after else 'before'} {self.point}, {self.way}"
+
+
+@dataclass
+class Trial:
+    """One subject: its containment dies at one point and its release at another; None: that one isn't disturbed."""
+
+    kind: str
+    contain: Death | None
+    release: Death | None
+    reached: list[Death] = field(default_factory=list)
+    missed: list[Death] = field(default_factory=list)
+    failures: list[str] = field(default_factory=list)
+
+
+def record(lane: Lane, kind: str) -> dict[str, list[Point]]:
+    """The points of an undisturbed containment and its release."""
+    subject, found = make_subject(lane.bed, kind), {}
+    for action in ("contain", "release"):
+        lane.fresh_process()
+        mark, event = lane.bed.proxy.mark(), lane.event(subject, action)
+        error = lane.deliver(event, 1)
+        calls = lane.calls(mark)
+        stages = [notice["stage"] for notice in lane.finals(subject, event, mark)]
+        if error or stages != [{"contain": "Contained", "release": "Released"}[action]]:
+            raise RuntimeError(f"the undisturbed {action} of the {kind} ended with {error}, {stages}")
+        found[action] = points(calls, subject)
+    return found
+
+
+def deaths(found: list[Point]) -> list[Death]:
+    """Each point once before and once after it took effect; the renewals of a lease come by the clock, so one stands for all.
+
+    After every so many-th nobody delivers the message again, and only the wake-up is left, where one is stored.
+    """
+    renewals = ("dynamodb", "UpdateItem")
+    kept = [point for point in found if (point.service, point.action) != renewals or point.occurrence == 0]
+    both = [(point, after) for point in kept for after in (False, True)]
+    return [Death(point, after, "woken" if n % WOKEN == WOKEN - 1 else "redelivered") for n, (point, after) in enumerate(both)]
+
+
+def run(lane: Lane, trial: Trial) -> None:
+    """Tries one subject and notes what was not as it should be."""
+    subject = make_subject(lane.bed, trial.kind)
+    before = subject.state()
+    if not _half(lane, trial, subject, "contain", trial.contain):
+        return
+    _half(lane, trial, subject, "release", trial.release)
+    after = subject.state()
+    if after != before:
+        trial.failures.append(f"release {trial.release or 'undisturbed'}, contain {trial.contain or 'undisturbed'}: "
+                              f"the state before is not back: {_differences(before, after)}")
+    if not trial.failures:
+        lane.forget(subject)
+
+
+def _half(lane: Lane, trial: Trial, subject: Subject, action: str, death: Death | None) -> bool:
+    event, mark = lane.event(subject, action), lane.bed.proxy.mark()
+    first = mark
+    error = None
+    if death is None:
+        error = lane.deliver(event)
+    else:
+        with lane.dying_at(death.point, subject, event, after=death.after) as reached:
+            (trial.reached if reached else trial.missed).append(death)
+        first = lane.bed.proxy.mark()
+        if death.way == "woken" and _wake_up_is_stored(lane, subject, mark):
+            _wait_for_final(lane, subject, event, mark)
+        else:
+            error = lane.deliver(event)
+    wrong = [f"the event fails for good: {error}"] if error else []
+    wrong += _wrong(lane, subject, event, action, mark, first)
+    trial.failures += [f"{action} {death or 'undisturbed'}: {what}" for what in wrong]
+    return not wrong
+
+
+def _wake_up_is_stored(lane: Lane, subject: Subject, mark: int) -> bool:
+    stored = [call for call in lane.calls(mark) if call["action"] == "SendMessage" and subject.names[0] in call["text"]]
+    return any(call["status"] == 200 for call in stored)
+
+
+def _wait_for_final(lane: Lane, subject: Subject, event: dict[str, Any], mark: int) -> None:
+    """Only the wake-up is left; a watch meanwhile does no harm."""
+    deadline = time.monotonic() + WAKE_SECONDS
+    while time.monotonic() < deadline and not lane.finals(subject, event, mark):
+        lane.product.invoke({"watch": True})
+        time.sleep(0.3)
+    # The notice comes before the record is closed.
+    while time.monotonic() < deadline and any("holder" in item for item in lane.items(subject)[0]):
+        time.sleep(0.1)
+
+
+def _wrong(lane: Lane, subject: Subject, event: dict[str, Any], action: str, mark: int, first: int) -> list[str]:
+    """What is not as if nothing had happened, after a half that began at `mark` and was taken up again at `first`."""
+    wrong = []
+    finals = lane.finals(subject, event, mark)
+    stages = [notice["stage"] for notice in finals]
+    wanted = {"contain": "Contained", "release": "Released"}[action]
+    # A notice that went out and could not be noted any more is sent again: SNS can't be asked whether it has one.
+    allowed = 2 if _said_and_not_noted(lane, subject, mark, first) else 1
+    if set(stages) != {wanted} or len(stages) > allowed:
+        wrong.append(f"final notices {stages}, at most {allowed} {wanted} allowed: {[n['json'].get('summary') for n in finals]}")
+    records, changes = lane.items(subject)
+    if len(records) != 1:
+        wrong.append(f"{len(records)} records")
+    elif ("open" in records[0]) != (action == "contain"):
+        wrong.append(f"the record is {'open' if 'open' in records[0] else 'closed'}")
+    if action == "contain":
+        wrong += [f"left open: {what}" for what in subject.left_open()]
+    elif changes:
+        wrong.append(f"changes are left in the journal: {changes}")
+    return wrong
+
+
+def _said_and_not_noted(lane: Lane, subject: Subject, mark: int, first: int) -> bool:
+    """Whether the process that died had sent a final notice and written nothing since."""
+    told = False
+    for call in lane.calls(mark):
+        if call["seq"] > first or subject.names[0] not in call["text"]:
+            continue
+        notice = notice_of(call)
+        if notice and notice["stage"] in FINAL and call["by"] == "aws":
+            told = True
+        elif call["action"] == "TransactWriteItems" and call["status"] == 200:
+            told = False
+    return told
+
+
+def _differences(before: Any, after: Any, path: str = "") -> str:
+    if isinstance(before, dict) and isinstance(after, dict):
+        parts = [_differences(before.get(key), after.get(key), f"{path}.{key}") for key in {*before, *after}
+                 if before.get(key) != after.get(key)]
+        return "; ".join(parts)
+    return f"{path}: {before} -> {after}"

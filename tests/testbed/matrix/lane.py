@@ -1,0 +1,156 @@
+"""A lane: a product of its own, whose function only one trial at a time uses, so that lanes run side by side in one bed."""
+
+import json
+import os
+import signal
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from ..accounts import HUB
+from ..bed import Bed
+from ..product import EXTERNAL_ID, Product, deploy_product, lead_to_proxy
+from ..victims import unique
+from .points import Point, made_by
+from .subjects import Subject
+
+LEASE_MS = 1500
+ATTEMPT_MS = 1500
+DELIVERIES = 3
+"""How often Lambda delivers an event at most."""
+FINAL = {"Contained", "Partial", "Failed", "Unchanged", "Refused", "Released"}
+
+
+@dataclass(frozen=True)
+class Lane:
+    """One product and its name, which its calls hold."""
+
+    product: Product
+    name: str
+
+    @property
+    def bed(self) -> Bed:
+        """The bed that it runs in."""
+        return self.product.bed
+
+    def event(self, subject: Subject, action: str) -> dict[str, Any]:
+        """A message as SNS hands it over."""
+        return self.product.event({"Arn": subject.arn, "Action": action, "ExternalId": EXTERNAL_ID})
+
+    def deliver(self, event: dict[str, Any], times: int = DELIVERIES) -> str | None:
+        """Hands an event over until it doesn't fail, at most as often as Lambda does; returns the last error."""
+        error = None
+        for _ in range(times):
+            error = self.product.invoke(event)["error"]
+            if error is None:
+                break
+        return error
+
+    def calls(self, mark: int) -> list[dict[str, Any]]:
+        """This function's calls after a mark."""
+        return made_by(self.name, self.bed.proxy.calls(after=mark))
+
+    def fresh_process(self) -> None:
+        """The next event finds no process: it starts as the recorded run did."""
+        for process in self.product.processes():
+            kill(process)
+
+    def finals(self, subject: Subject, event: dict[str, Any], mark: int) -> list[dict[str, Any]]:
+        """The final notices about a subject and a message that SNS took, each with its mail; one to both topics counts once."""
+        found: list[dict[str, Any]] = []
+        for call in self.calls(mark):
+            notice = notice_of(call)
+            if call["status"] == 200 and call["by"] == "aws" and notice and _is_about(notice, subject, event):
+                if all(notice["json"] != other["json"] for other in found):
+                    found.append(notice)
+        return [notice for notice in found if notice["stage"] in FINAL]
+
+    def items(self, subject: Subject) -> tuple[list[dict[str, Any]], list[str]]:
+        """The records of a subject in the journal, and the keys of the changes that hold its name."""
+        items = [item for item in self.product.journal() if subject.names[0] in str(item)]
+        records = [item for item in items if item["pk"]["S"].startswith("record/") and item["pk"]["S"].endswith(subject.names[0])]
+        return records, [item["pk"]["S"] for item in items if item["pk"]["S"].startswith("change/")]
+
+    def forget(self, subject: Subject) -> None:
+        """Deletes the records of a subject whose trial is over, so that the journal stays small."""
+        table = self.bed.endpoints.client("dynamodb", HUB)
+        for record in self.items(subject)[0]:
+            table.delete_item(TableName=self.product.outputs["JournalTableName"], Key={"pk": record["pk"]})
+
+    @contextmanager
+    def dying_at(self, point: Point, subject: Subject, event: dict[str, Any], *, after: bool) -> Iterator[bool]:
+        """Hands an event to a fresh process, which is killed at a call, before it or after it took effect.
+
+        Yields whether the call was reached. The caller of a call that wasn't has got its answer in the ordinary way.
+        """
+        self.fresh_process()
+        rule = self.bed.proxy.add_rule(
+            fault="hold_after" if after else "hold", skip=point.occurrence, count=1, **point.rule(subject, self.name)
+        )
+        with ThreadPoolExecutor(1) as pool:
+            invoked = pool.submit(self.product.invoke, event)
+            try:
+                reached = self._held(rule, invoked)
+                if reached:
+                    self.fresh_process()
+            finally:
+                self.bed.proxy.remove_rule(rule)
+            error = invoked.result()["error"]
+        if reached and error != "Runtime.ExitError":
+            raise RuntimeError(f"the function was to die at {point}, and ended with {error}")
+        yield reached
+
+    def _held(self, rule: int, invoked: Future[Any]) -> bool:
+        while True:
+            ended = invoked.done()
+            if any(r["id"] == rule and r["held"] for r in self.bed.proxy.rules()):
+                return True
+            if ended:
+                return False
+            time.sleep(0.02)
+
+
+def make_lane(bed: Bed, package: Path) -> Lane:
+    """Deploys a product whose leases and attempts are short."""
+    name = unique("matrix")
+    product = deploy_product(bed, package, name, SettleSeconds="1")
+    lead_to_proxy(
+        bed, product.outputs["FunctionName"], LEASE_MILLISECONDS=str(LEASE_MS), ATTEMPT_MILLISECONDS=str(ATTEMPT_MS),
+    )
+    return Lane(product, name)
+
+
+def kill(process: int) -> None:
+    """SIGKILL, and waits for the end."""
+    try:
+        os.kill(process, signal.SIGKILL)
+    except ProcessLookupError:
+        return
+    deadline = time.monotonic() + 5
+    while _runs(process) and time.monotonic() < deadline:
+        time.sleep(0.01)
+
+
+def _runs(process: int) -> bool:
+    try:
+        return Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except OSError:
+        return False
+
+
+def notice_of(call: dict[str, Any]) -> dict[str, Any] | None:
+    """The notice that a call publishes, if it does."""
+    if (call["service"], call["action"]) != ("sns", "Publish"):
+        return None
+    parts = json.loads(call["params"]["Message"])
+    notice = json.loads(parts["default"])
+    return {"stage": notice["stage"], "json": notice, "mail": parts.get("email", "")}
+
+
+def _is_about(notice: dict[str, Any], subject: Subject, event: dict[str, Any]) -> bool:
+    said = notice["json"]
+    return said.get("entity") == subject.arn and said.get("messageId") == event["Records"][0]["Sns"]["MessageId"]

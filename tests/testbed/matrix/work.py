@@ -1,0 +1,51 @@
+"""Trials side by side: one thread for each lane, from one list."""
+
+import os
+import queue
+import threading
+import traceback
+from collections.abc import Callable, Sequence
+from typing import TypeVar
+
+from .lane import Lane
+
+T = TypeVar("T")
+
+ALL = os.environ.get("MATRIX") == "all"
+"""`MATRIX=all`: every trial; otherwise a sample that is the same each time."""
+
+
+def sample(trials: Sequence[T], count: int) -> list[T]:
+    """So many of the trials, evenly spread, all of them with `MATRIX=all`; `MATRIX_PART=n/m` takes every m-th from the n-th."""
+    chosen = list(trials)
+    if not ALL and len(chosen) > count:
+        chosen = [chosen[(2 * n + 1) * len(chosen) // (2 * count)] for n in range(count)]
+    part = os.environ.get("MATRIX_PART")
+    if part:
+        nth, of = (int(number) for number in part.split("/"))
+        chosen = chosen[nth - 1 :: of]
+    return chosen
+
+
+def each(lanes: Sequence[Lane], trials: Sequence[T], work: Callable[[Lane, T], None], failed: Callable[[T, str], None]) -> None:
+    """Does the work for each trial, as many at once as there are lanes; an exception of the bed's own is that trial's failure."""
+    waiting: queue.SimpleQueue[T] = queue.SimpleQueue()
+    for trial in trials:
+        waiting.put(trial)
+
+    def drain(lane: Lane) -> None:
+        while True:
+            try:
+                trial = waiting.get_nowait()
+            except queue.Empty:
+                return
+            try:
+                work(lane, trial)
+            except Exception:  # noqa: BLE001
+                failed(trial, traceback.format_exc(limit=4))
+
+    threads = [threading.Thread(target=drain, args=(lane,)) for lane in lanes]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
