@@ -51,7 +51,7 @@ _MAKING = threading.Lock()
 """boto3 makes clients by one thread at a time; made, they serve many."""
 
 
-@lru_cache(maxsize=64)
+@lru_cache(maxsize=256)
 def _make(service: str, credentials: Credentials, region: str, url: str, ca: Path) -> Any:
     """Making a client takes longer than most calls to it."""
     return boto3.client(

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlencode
 
 from .certificates import Certificates
 from .process import Child, NotReady
@@ -41,12 +42,15 @@ class Proxy:
             raise RuntimeError(f"{method} {path}: {answer.status} {text.decode(errors='replace')}")
         return json.loads(text)
 
-    def calls(self, *, after: int = 0, **match: Any) -> list[dict[str, Any]]:
+    def calls(self, *, after: int = 0, contains: str = "", **match: Any) -> list[dict[str, Any]]:
         """The calls so far, oldest first, or those after a `mark()`.
 
-        `match` keeps those whose fields equal it (`service="iam"`, `action=...`).
+        `contains` keeps those with a text in caller, path or body; `match` those whose fields equal it (`service="iam"`, ...).
         """
-        calls: list[dict[str, Any]] = self._ask("GET", f"/_proxy/calls/{after}")
+        query = {"after": after, **{key: match[key] for key in ("service", "action") if key in match}}
+        if contains:
+            query["contains"] = contains
+        calls: list[dict[str, Any]] = self._ask("GET", f"/_proxy/calls?{urlencode(query)}")
         return [call for call in calls if all(call.get(key) == value for key, value in match.items())]
 
     def mark(self) -> int:

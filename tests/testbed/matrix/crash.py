@@ -101,8 +101,8 @@ def _half(lane: Lane, trial: Trial, subject: Subject, action: str, death: Death 
 
 
 def _wake_up_is_stored(lane: Lane, subject: Subject, mark: int) -> bool:
-    stored = [call for call in lane.calls(mark) if call["action"] == "SendMessage" and subject.names[0] in call["text"]]
-    return any(call["status"] == 200 for call in stored)
+    stored = lane.calls(mark, service="sqs", action="SendMessage")
+    return any(call["status"] == 200 and subject.names[0] in call["text"] for call in stored)
 
 
 def _wait_for_final(lane: Lane, subject: Subject, event: dict[str, Any], mark: int) -> None:
@@ -123,7 +123,7 @@ def _wrong(lane: Lane, subject: Subject, event: dict[str, Any], action: str, mar
     stages = [notice["stage"] for notice in finals]
     wanted = {"contain": "Contained", "release": "Released"}[action]
     # A notice that went out and could not be noted any more is sent again: SNS can't be asked whether it has one.
-    allowed = 2 if _said_and_not_noted(lane, subject, mark, first) else 1
+    allowed = 2 if len(stages) > 1 and _said_and_not_noted(lane, subject, mark, first) else 1
     if set(stages) != {wanted} or len(stages) > allowed:
         wrong.append(f"final notices {stages}, at most {allowed} {wanted} allowed: {[n['json'].get('summary') for n in finals]}")
     records, changes = lane.items(subject)

@@ -15,7 +15,7 @@ from ..accounts import HUB
 from ..bed import Bed
 from ..product import EXTERNAL_ID, Product, deploy_product, lead_to_proxy
 from ..victims import unique
-from .points import Point, made_by
+from .points import Point
 from .subjects import Subject
 
 LEASE_MS = 1500
@@ -50,9 +50,9 @@ class Lane:
                 break
         return error
 
-    def calls(self, mark: int) -> list[dict[str, Any]]:
-        """This function's calls after a mark."""
-        return made_by(self.name, self.bed.proxy.calls(after=mark))
+    def calls(self, mark: int, **match: str) -> list[dict[str, Any]]:
+        """This function's calls after a mark: its sessions' names hold the product's, or what it calls in the hub does."""
+        return self.bed.proxy.calls(after=mark, contains=self.name, **match)
 
     def fresh_process(self) -> None:
         """The next event finds no process: it starts as the recorded run did."""
@@ -62,7 +62,7 @@ class Lane:
     def finals(self, subject: Subject, event: dict[str, Any], mark: int) -> list[dict[str, Any]]:
         """The final notices about a subject and a message that SNS took, each with its mail; one to both topics counts once."""
         found: list[dict[str, Any]] = []
-        for call in self.calls(mark):
+        for call in self.calls(mark, service="sns", action="Publish"):
             notice = notice_of(call)
             if call["status"] == 200 and call["by"] == "aws" and notice and _is_about(notice, subject, event):
                 if all(notice["json"] != other["json"] for other in found):

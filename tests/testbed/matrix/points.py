@@ -48,7 +48,3 @@ def points(calls: Iterable[dict[str, Any]], subject: Subject) -> list[Point]:
         seen.append((service, action, text))
     return found
 
-
-def made_by(product: str, calls: Iterable[dict[str, Any]]) -> list[dict[str, Any]]:
-    """The calls of one product's function: its sessions' names hold the product's, or what it calls in the hub does."""
-    return [call for call in calls if product in (call["principal"] or call["text"])]

@@ -4,19 +4,16 @@ use hyper::body::Bytes;
 use serde_json::json;
 
 use crate::answer;
+use crate::form;
 use crate::rules::Rule;
 use crate::upstream::Answer;
 use crate::way::Proxy;
 
-/// Answers `GET calls` (`calls/N`: those after call N), `POST reset`, `GET rules`, `POST rules` (a rule as JSON) and `DELETE rules/ID`.
-pub fn control(proxy: &Proxy, method: &str, path: &str, body: &Bytes) -> Answer {
+/// Answers `GET calls` (with `?after=N&service=..&action=..&contains=..`: those after call N that match), `GET last`, `POST reset`, `GET rules`, `POST rules` (a rule as JSON) and `DELETE rules/ID`.
+pub fn control(proxy: &Proxy, method: &str, path: &str, query: &str, body: &Bytes) -> Answer {
     let segments: Vec<&str> = path.trim_start_matches("/_proxy/").split('/').collect();
     match (method, segments.as_slice()) {
-        ("GET", ["calls"]) => answer::json(&json!(proxy.record.after(0))),
-        ("GET", ["calls", seq]) => match seq.parse() {
-            Ok(seq) => answer::json(&json!(proxy.record.after(seq))),
-            Err(error) => answer::plain(400, format!("not a number of a call: {error}")),
-        },
+        ("GET", ["calls"]) => answer::json(&json!(proxy.record.matching(&form::decode(query)))),
         ("GET", ["last"]) => answer::json(&json!({"seq": proxy.record.last()})),
         ("POST", ["reset"]) => {
             proxy.record.clear();

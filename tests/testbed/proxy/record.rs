@@ -90,11 +90,29 @@ impl Record {
         }
     }
 
-    /// The calls after a number, oldest first.
-    pub fn after(&self, seq: u64) -> Vec<Entry> {
+    /// The calls that a query asks for, oldest first: after a number, of a service, of an action, with a text in the caller's ARN,
+    /// path or body.
+    pub fn matching(&self, query: &[(String, String)]) -> Vec<Entry> {
+        let wanted = |name: &str| {
+            query
+                .iter()
+                .find(|(key, _)| key == name)
+                .map(|(_, value)| value.as_str())
+        };
+        let after = wanted("after").and_then(|seq| seq.parse().ok()).unwrap_or(0);
+        let holds = |entry: &Entry, text: &str| {
+            let principal = entry.principal.as_deref().unwrap_or_default();
+            principal.contains(text) || entry.text.contains(text)
+        };
         let inner = self.inner.lock().unwrap_or_else(PoisonError::into_inner);
-        let first = inner.1.partition_point(|entry| entry.seq <= seq);
-        inner.1.get(first..).unwrap_or_default().to_vec()
+        let first = inner.1.partition_point(|entry| entry.seq <= after);
+        let later = inner.1.get(first..).unwrap_or_default().iter();
+        later
+            .filter(|entry| wanted("service").is_none_or(|service| entry.service == service))
+            .filter(|entry| wanted("action").is_none_or(|action| entry.action == action))
+            .filter(|entry| wanted("contains").is_none_or(|text| holds(entry, text)))
+            .cloned()
+            .collect()
     }
 
     /// The number of the newest call.

@@ -92,7 +92,8 @@ impl Proxy {
         let (parts, body) = request.into_parts();
         let body = body.collect().await.map_err(|_| Closed)?.to_bytes();
         if parts.uri.path().starts_with("/_proxy/") {
-            return Ok(control(self, parts.method.as_str(), parts.uri.path(), &body).map(Full::new));
+            let query = parts.uri.query().unwrap_or_default();
+            return Ok(control(self, parts.method.as_str(), parts.uri.path(), query, &body).map(Full::new));
         }
         let call = Call::read(&parts, &body);
         let mut caller = self.sessions.caller(&call.access_key);
