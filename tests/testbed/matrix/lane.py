@@ -85,7 +85,8 @@ class Lane:
     def dying_at(self, point: Point, subject: Subject, event: dict[str, Any], *, after: bool) -> Iterator[bool]:
         """Hands an event to a fresh process, which is killed at a call, before it or after it took effect.
 
-        Yields whether the call was reached. The caller of a call that wasn't has got its answer in the ordinary way.
+        Yields whether it was. It wasn't if it didn't make the call, or if another one made it first, to which a wake-up had led:
+        then that one is killed, and the event has its answer in the ordinary way.
         """
         self.fresh_process()
         rule = self.bed.proxy.add_rule(
@@ -94,23 +95,22 @@ class Lane:
         with ThreadPoolExecutor(1) as pool:
             invoked = pool.submit(self.product.invoke, event)
             try:
-                reached = self._held(rule, invoked)
-                if reached:
-                    self.fresh_process()
+                if port := self._held(rule, invoked):
+                    for process in self.product.processes():
+                        if is_of(process, port):
+                            kill(process)
             finally:
                 self.bed.proxy.remove_rule(rule)
-            error = invoked.result()["error"]
-        if reached and error != "Runtime.ExitError":
-            raise RuntimeError(f"the function was to die at {point}, and ended with {error}")
-        yield reached
+            yield invoked.result()["error"] == "Runtime.ExitError"
 
-    def _held(self, rule: int, invoked: Future[Any]) -> bool:
+    def _held(self, rule: int, invoked: Future[Any]) -> int | None:
+        """The port of the connection on which a call is held, as soon as one is."""
         while True:
             ended = invoked.done()
-            if any(r["id"] == rule and r["held"] for r in self.bed.proxy.rules()):
-                return True
+            for held in (r["held"] for r in self.bed.proxy.rules() if r["id"] == rule and r["held"]):
+                return int(held[0])
             if ended:
-                return False
+                return None
             time.sleep(0.02)
 
 
@@ -133,6 +133,17 @@ def kill(process: int) -> None:
     deadline = time.monotonic() + 5
     while _runs(process) and time.monotonic() < deadline:
         time.sleep(0.01)
+
+
+def is_of(process: int, port: int) -> bool:
+    """Whether a process holds the connection from a local port."""
+    sockets = {line.split()[9] for line in Path("/proc/net/tcp").read_text().splitlines()[1:]
+               if int(line.split()[1].rpartition(":")[2], 16) == port}
+    try:
+        opened = [os.readlink(entry) for entry in Path(f"/proc/{process}/fd").iterdir()]
+    except OSError:
+        return False
+    return any(f"socket:[{socket}]" in opened for socket in sockets if socket != "0")
 
 
 def _runs(process: int) -> bool:

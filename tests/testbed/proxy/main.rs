@@ -84,12 +84,13 @@ async fn main() -> Result<(), AnyError> {
 
 /// One connection; its end, however it comes, is the client's business.
 async fn serve(stream: tokio::net::TcpStream, acceptor: TlsAcceptor, proxy: Arc<Proxy>) {
+    let port = stream.peer_addr().map_or(0, |peer| peer.port());
     let Ok(stream) = acceptor.accept(stream).await else {
         return;
     };
     let service = service_fn(move |request| {
         let proxy = proxy.clone();
-        async move { proxy.handle(request).await }
+        async move { proxy.handle(request, port).await }
     });
     drop(
         http1::Builder::new()

@@ -6,7 +6,7 @@
 //! `lose` (the answer of a success, nothing forwarded; `body` replaces the answer), `refuse` (`status`, `code`, `message`),
 //! `throttle`, `delay` (`ms`; later rules still apply), `cut` (connection closed, nothing forwarded), `cut_after` (forwarded,
 //! then closed), `hold` (kept until the rule is removed or the caller is gone, then closed, nothing forwarded) and `hold_after`
-//! (forwarded, then kept and closed likewise). `held` counts the calls that are or were kept: a process killed then dies at that call.
+//! (forwarded, then kept and closed likewise). `held` lists the ports of the callers whose calls are or were kept: a process killed then dies at that call.
 //!
 //! Some rules hit no call but say how the resource that `contains` names (its id, exactly) is to be seen as long as they stand:
 //! `requester_managed` (an interface of AWS's own), `interface_type` (`value`: `nat_gateway`, `trunk`, ...), `instance_state`
@@ -98,9 +98,9 @@ pub struct Rule {
     /// Hits so far.
     #[serde(default)]
     pub hits: u32,
-    /// `hold`, `hold_after`: calls kept so far.
+    /// `hold`, `hold_after`: the callers' ports of the calls kept so far.
     #[serde(default)]
-    pub held: u32,
+    pub held: Vec<u16>,
     /// `refuse`: the HTTP status.
     pub status: Option<u16>,
     /// `refuse`: the error code.
@@ -172,11 +172,11 @@ impl Rules {
         self.with(|_, rules| rules.retain(|rule| rule.id != id));
     }
 
-    /// Notes that a rule keeps a call now.
-    pub fn holds(&self, id: u64) {
+    /// Notes that a rule keeps a call from a port now.
+    pub fn holds(&self, id: u64, port: u16) {
         self.with(|_, rules| {
             if let Some(rule) = rules.iter_mut().find(|rule| rule.id == id) {
-                rule.held += 1;
+                rule.held.push(port);
             }
         });
     }

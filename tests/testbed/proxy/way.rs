@@ -87,8 +87,8 @@ impl Proxy {
         }
     }
 
-    /// Answers one request; an error closes the connection.
-    pub async fn handle(&self, request: Request<Incoming>) -> Result<Response<Full<Bytes>>, Closed> {
+    /// Answers one request that came from a port; an error closes the connection.
+    pub async fn handle(&self, request: Request<Incoming>, port: u16) -> Result<Response<Full<Bytes>>, Closed> {
         let (parts, body) = request.into_parts();
         let body = body.collect().await.map_err(|_| Closed)?.to_bytes();
         if parts.uri.path().starts_with("/_proxy/") {
@@ -106,7 +106,7 @@ impl Proxy {
         }
         let (account, principal) = caller.clone().map(|caller| (caller.account, caller.arn)).unzip();
         let seq = self.record.open(&call, account, principal);
-        let outcome = match self.outcome(parts, body, &call, caller.as_ref()).await {
+        let outcome = match self.outcome(parts, body, &call, caller.as_ref(), port).await {
             Ok(outcome) => outcome,
             Err(error) => {
                 self.record.close(seq, "error", None, Some(error.to_string()));
@@ -117,15 +117,15 @@ impl Proxy {
         let code = outcome.answer.as_ref().and_then(answer::error_code);
         self.record.close(seq, outcome.by, status, code);
         if let Some(rule) = outcome.held_by {
-            self.hold(rule).await;
+            self.hold(rule, port).await;
             return Err(Closed);
         }
         Ok(outcome.answer.ok_or(Closed)?.map(Full::new))
     }
 
     /// Waits until a rule is removed. A caller that is gone ends this too: its connection's task is dropped.
-    async fn hold(&self, rule: u64) {
-        self.rules.holds(rule);
+    async fn hold(&self, rule: u64, port: u16) {
+        self.rules.holds(rule, port);
         while self.rules.stands(rule) {
             tokio::time::sleep(HELD_LOOK).await;
         }
@@ -137,6 +137,7 @@ impl Proxy {
         body: Bytes,
         call: &Call,
         caller: Option<&Caller>,
+        port: u16,
     ) -> Result<Outcome, AnyError> {
         if let Some(outcome) = self.refusal(call, caller).await? {
             return Ok(outcome);
@@ -163,7 +164,7 @@ impl Proxy {
                 | Fault::AclQuota => continue,
                 Fault::Cut => None,
                 Fault::Hold => {
-                    self.hold(rule.id).await;
+                    self.hold(rule.id, port).await;
                     None
                 }
                 Fault::Lose => Some(answer::pretend(call, rule.body.as_deref())),
