@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 from testbed.bed import REPOSITORY, Bed, running_bed
+from testbed.matrix.lane import Lane, make_lane
 from testbed.permissions_used import seen
 from testbed.product import Product, deploy_product
 from testbed.victims import unique
@@ -59,3 +60,9 @@ def configured(bed: Bed, package: Path) -> Callable[..., Product]:
         return deployed[key]
 
     return deploy
+
+
+@pytest.fixture(scope="session")
+def lanes(bed: Bed, package: Path) -> list[Lane]:
+    """Products that only the matrices use, side by side (`MATRIX_LANES` says how many)."""
+    return [make_lane(bed, package) for _ in range(int(os.environ.get("MATRIX_LANES", "3")))]

@@ -3,27 +3,17 @@
 Generated from the calls of an undisturbed run. `MATRIX=all` tries every call, before it and after it took effect; without, a sample.
 """
 
-import os
 import time
 from itertools import zip_longest
-from pathlib import Path
 
 import pytest
-from testbed.bed import Bed
 from testbed.matrix.crash import Death, Trial, deaths, record, run
-from testbed.matrix.lane import Lane, make_lane
+from testbed.matrix.lane import Lane
 from testbed.matrix.subjects import KINDS
 from testbed.matrix.work import each, sample
 
-LANES = int(os.environ.get("MATRIX_LANES", "3"))
 SAMPLE = {"user": 5, "role": 4, "function": 5, "instance": 6}
 """Trials of each kind in the sample; each is a containment and a release that die."""
-
-
-@pytest.fixture(scope="module")
-def lanes(bed: Bed, package: Path) -> list[Lane]:
-    """Products that only this matrix uses."""
-    return [make_lane(bed, package) for _ in range(LANES)]
 
 
 def paired(contain: list[Death], release: list[Death]) -> list[tuple[Death | None, Death | None]]:

@@ -4,7 +4,7 @@ import time
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
-from .lane import FINAL, Lane, notice_of
+from .lane import FINAL, LEASE_MS, Lane, notice_of
 from .points import Point, points
 from .subjects import Subject, make_subject
 
@@ -51,6 +51,8 @@ def record(lane: Lane, kind: str) -> dict[str, list[Point]]:
         if error or stages != [{"contain": "Contained", "release": "Released"}[action]]:
             raise RuntimeError(f"the undisturbed {action} of the {kind} ended with {error}, {stages}")
         found[action] = points(calls, subject)
+        # A wake-up comes after the lease, up to a second late: the next run is to be recorded alone.
+        time.sleep(LEASE_MS / 1000 + 2.5)
     return found
 
 

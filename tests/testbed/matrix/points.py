@@ -6,6 +6,8 @@ from typing import Any
 
 from .subjects import Subject
 
+HUB = ("dynamodb", "sns", "sqs")
+"""Services whose calls always name the entity: those that don't are another's, to which a wake-up has led."""
 READS = ("Describe", "Get", "List", "BatchGet")
 
 
@@ -41,6 +43,8 @@ def points(calls: Iterable[dict[str, Any]], subject: Subject) -> list[Point]:
     for call in calls:
         service, action, text = call["service"], call["action"], call["text"]
         part = next((n for n, name in enumerate(subject.names) if name in text), None)
+        if part is None and service in HUB:
+            continue
         name = "" if part is None else subject.names[part]
         # As the rule counts: every earlier call of the action that holds the name, whatever part it was named by.
         earlier = sum(1 for s, a, t in seen if (s, a) == (service, action) and name in t)

@@ -1,0 +1,148 @@
+"""The fault matrix: AWS fails a call in one of six ways, and what the function then says of the entity is true."""
+
+from dataclasses import dataclass, field
+from typing import Any
+
+from .lane import ATTEMPT_MS, Lane
+from .points import Point, points
+from .subjects import Subject, make_subject
+
+DENIED = {"fault": "refuse", "status": 403, "code": "AccessDenied", "message": "an explicit deny in a service control policy"}
+PASSING: dict[str, dict[str, Any]] = {
+    "throttled three times": {"fault": "throttle", "count": 3},
+    "500 twice": {"fault": "refuse", "status": 500, "code": "InternalFailure", "message": "try again", "count": 2},
+    "cut after its effect": {"fault": "cut_after", "count": 1},
+    "timed out": {"fault": "delay", "ms": ATTEMPT_MS + 1000, "count": 1},
+}
+"""What a retry helps against, the SDK's or Lambda's."""
+LASTING: dict[str, dict[str, Any]] = {"denied": DENIED, "silently lost": {"fault": "lose"}}
+"""What holds for as long as the containment lasts."""
+OCCURRENCES = 3
+"""How many calls alike are hit one by one: the changes of an interface are so many, the entries of an ACL are all alike."""
+
+
+@dataclass(frozen=True)
+class Reference:
+    """An undisturbed containment: its calls, and how the entity then is."""
+
+    kind: str
+    points: list[Point]
+    shape: Any
+
+
+@dataclass
+class Trial:
+    """One subject, one call, one fault."""
+
+    reference: Reference
+    point: Point
+    fault: str
+    hit: bool = False
+    said: str = ""
+    failures: list[str] = field(default_factory=list)
+
+    def __str__(self) -> str:
+        return f"{self.reference.kind}: {self.point} {self.fault}"
+
+
+def refer(lane: Lane, kind: str) -> Reference:
+    """Contains an entity undisturbed, and releases it."""
+    subject = make_subject(lane.bed, kind)
+    lane.fresh_process()
+    mark, event = lane.bed.proxy.mark(), lane.event(subject, "contain")
+    error = lane.deliver(event, 1)
+    calls, shape = lane.calls(mark), subject.shape()
+    if error or subject.left_open():
+        raise RuntimeError(f"the undisturbed containment of the {kind} ended with {error}, open: {subject.left_open()}")
+    lane.deliver(lane.event(subject, "release"))
+    lane.forget(subject)
+    return Reference(kind, points(calls, subject), shape)
+
+
+def trials(reference: Reference) -> list[Trial]:
+    """Every call with every fault; of a read the first of those alike, and only a change can be lost."""
+    found = []
+    for point in reference.points:
+        if point.occurrence < (OCCURRENCES if point.changes else 1):
+            found += [Trial(reference, point, fault) for fault in PASSING]
+        if point.occurrence == 0:
+            found += [Trial(reference, point, fault) for fault in LASTING if point.changes or fault != "silently lost"]
+    return found
+
+
+def run(lane: Lane, trial: Trial) -> None:
+    """Contains a fresh subject under the fault, judges what was said, and releases it without the fault."""
+    subject = make_subject(lane.bed, trial.reference.kind)
+    before, event, mark = subject.state(), lane.event(subject, "contain"), lane.bed.proxy.mark()
+    lane.fresh_process()
+    rule = {**trial.point.rule(subject, lane.name), **{**PASSING, **LASTING}[trial.fault]}
+    if trial.fault in PASSING:
+        rule["skip"] = trial.point.occurrence
+    with lane.bed.proxy.rule(**rule) as number:
+        error = lane.deliver(event)
+        trial.hit = any(r["id"] == number and r["hits"] for r in lane.bed.proxy.rules())
+    finals = lane.finals(subject, event, mark)
+    trial.said = f"{'+'.join(notice['stage'] for notice in finals) or 'nothing'}{f', {error}' if error else ''}"
+    trial.failures += _untrue(trial, subject, finals, error)
+    _released(lane, trial, subject, before, finals)
+    if not trial.failures:
+        lane.forget(subject)
+
+
+def _untrue(trial: Trial, subject: Subject, finals: list[dict[str, Any]], error: str | None) -> list[str]:
+    wrong = []
+    left_open, shape = subject.left_open(), subject.shape()
+    missing = left_open or (["its state is not that of a contained one"] if shape != trial.reference.shape else [])
+    silenced = trial.point.service == "sns" and trial.fault in LASTING
+    last = finals[-1] if finals else None
+    if len(finals) > 1:
+        wrong.append("more than one final notice")
+    if last and last["stage"] in ("Contained", "Unchanged"):
+        wrong += [f"said {last['stage']}, but {what}: {_difference(trial.reference.shape, shape)}" for what in missing]
+    elif trial.fault in PASSING:
+        wrong.append(f"a retry would have helped: {_summary(last)}")
+    elif last:
+        if last["stage"] not in ("Partial", "Failed"):
+            wrong.append(f"ended {last['stage']}")
+        elif not _names_it(trial, last):
+            wrong.append(f"{last['stage']} doesn't name what is open: {_summary(last)}")
+    elif silenced:
+        wrong += [f"without notices: {what}" for what in missing]
+    elif not error:
+        wrong.append("nothing was said, and no error returned")
+    if error and (trial.fault in PASSING or trial.fault == "denied"):
+        wrong.append(f"returns {error} after all deliveries")
+    return wrong
+
+
+def _names_it(trial: Trial, notice: dict[str, Any]) -> bool:
+    """Denied: by the call. Lost: by what wasn't done, since nothing tells which call was lost."""
+    if trial.fault == "denied":
+        return f"{trial.point.service}:{trial.point.action}" in notice["mail"]
+    return bool(notice["json"]["notDone"] or notice["json"]["residue"])
+
+
+def _released(lane: Lane, trial: Trial, subject: Subject, before: dict[str, Any], finals: list[dict[str, Any]]) -> None:
+    """Whatever was done is undone again; without the journal nothing can be, which the notice says."""
+    if trial.point.service == "dynamodb" and (trial.fault in LASTING or not all(n["json"].get("journalled") for n in finals)):
+        return
+    error = lane.deliver(lane.event(subject, "release"))
+    after = subject.state()
+    if error:
+        trial.failures.append(f"the release fails: {error}")
+    if after != before:
+        trial.failures.append(f"the release leaves {_difference(before, after)}")
+
+
+def _summary(notice: dict[str, Any] | None) -> str:
+    if notice is None:
+        return "no notice"
+    said = notice["json"]
+    return f"{said.get('stage')}: {said.get('summary')} {said.get('notDone')} {said.get('residue')}"[:700]
+
+
+def _difference(wanted: Any, found: Any, path: str = "") -> str:
+    if isinstance(wanted, dict) and isinstance(found, dict):
+        keys = [key for key in {**wanted, **found} if wanted.get(key) != found.get(key)]
+        return "; ".join(_difference(wanted.get(key), found.get(key), f"{path}.{key}") for key in keys)
+    return f"{path}: {found} instead of {wanted}"
