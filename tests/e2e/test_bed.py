@@ -5,6 +5,7 @@ import sys
 import threading
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -314,6 +315,26 @@ def test_a_call_can_be_delayed_or_cut(bed: Bed, victim_iam: tuple[Any, str]) -> 
     with bed.proxy.rule(fault="cut_after", action="AttachUserPolicy", contains=name, count=1), pytest.raises(ConnectionClosedError):
         iam.attach_user_policy(UserName=name, PolicyArn=DENY_ALL)
     assert len(iam.list_attached_user_policies(UserName=name)["AttachedPolicies"]) == 2
+
+
+@pytest.mark.parametrize(("fault", "effect"), [("hold", 1), ("hold_after", 2)])
+def test_a_call_is_held_before_or_after_its_change_until_the_rule_is_gone(
+    bed: Bed, victim_iam: tuple[Any, str], fault: str, effect: int
+) -> None:
+    iam, name = victim_iam
+    attach = {"UserName": name, "PolicyArn": DENY_ALL}
+    with ThreadPoolExecutor(1) as pool:
+        with bed.proxy.rule(fault=fault, action="AttachUserPolicy", contains=name, caller=f"role/{unique('nobody')}"):
+            iam.attach_user_policy(**attach)
+            iam.detach_user_policy(**attach)
+        with bed.proxy.rule(fault=fault, action="AttachUserPolicy", contains=name) as rule:
+            held = pool.submit(iam.attach_user_policy, **attach)
+            while not next(r["held"] for r in bed.proxy.rules() if r["id"] == rule):
+                time.sleep(0.01)
+            assert len(iam.list_attached_user_policies(UserName=name)["AttachedPolicies"]) == effect and not held.done()
+        with pytest.raises(ConnectionClosedError):
+            held.result()
+    assert len(iam.list_attached_user_policies(UserName=name)["AttachedPolicies"]) == effect
 
 
 def test_many_calls_at_once_are_all_recorded(bed: Bed, victim_iam: tuple[Any, str]) -> None:
