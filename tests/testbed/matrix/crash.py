@@ -4,7 +4,7 @@ import time
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
-from .lane import FINAL, LEASE_MS, Lane, notice_of
+from .lane import FINAL, QUIET_SECONDS, Lane, notice_of
 from .points import Point, points
 from .subjects import Subject, make_subject
 
@@ -38,10 +38,14 @@ class Trial:
     missed: list[Death] = field(default_factory=list)
     failures: list[str] = field(default_factory=list)
 
+    def __str__(self) -> str:
+        return f"{self.kind} (contain {self.contain or 'undisturbed'}; release {self.release or 'undisturbed'})"
+
 
 def record(lane: Lane, kind: str) -> dict[str, list[Point]]:
     """The points of an undisturbed containment and its release."""
     subject, found = make_subject(lane.bed, kind), {}
+    time.sleep(QUIET_SECONDS)
     for action in ("contain", "release"):
         lane.fresh_process()
         mark, event = lane.bed.proxy.mark(), lane.event(subject, action)
@@ -51,8 +55,7 @@ def record(lane: Lane, kind: str) -> dict[str, list[Point]]:
         if error or stages != [{"contain": "Contained", "release": "Released"}[action]]:
             raise RuntimeError(f"the undisturbed {action} of the {kind} ended with {error}, {stages}")
         found[action] = points(calls, subject)
-        # A wake-up comes after the lease, up to a second late: the next run is to be recorded alone.
-        time.sleep(LEASE_MS / 1000 + 2.5)
+        time.sleep(QUIET_SECONDS)
     return found
 
 
@@ -76,8 +79,7 @@ def run(lane: Lane, trial: Trial) -> None:
     _half(lane, trial, subject, "release", trial.release)
     after = subject.state()
     if after != before:
-        trial.failures.append(f"release {trial.release or 'undisturbed'}, contain {trial.contain or 'undisturbed'}: "
-                              f"the state before is not back: {_differences(before, after)}")
+        trial.failures.append(f"the state before is not back: {_differences(before, after)}")
     if not trial.failures:
         lane.forget(subject)
 
@@ -98,7 +100,7 @@ def _half(lane: Lane, trial: Trial, subject: Subject, action: str, death: Death 
             error = lane.deliver(event)
     wrong = [f"the event fails for good: {error}"] if error else []
     wrong += _wrong(lane, subject, event, action, mark, first)
-    trial.failures += [f"{action} {death or 'undisturbed'}: {what}" for what in wrong]
+    trial.failures += [f"{action}: {what}" for what in wrong]
     return not wrong
 
 

@@ -6,7 +6,7 @@ from typing import Any
 
 from .subjects import Subject
 
-HUB = ("dynamodb", "sns", "sqs")
+NAMING = ("dynamodb", "iam", "sns", "sqs")
 """Services whose calls always name the entity: those that don't are another's, to which a wake-up has led."""
 READS = ("Describe", "Get", "List", "BatchGet")
 
@@ -43,7 +43,7 @@ def points(calls: Iterable[dict[str, Any]], subject: Subject) -> list[Point]:
     for call in calls:
         service, action, text = call["service"], call["action"], call["text"]
         part = next((n for n, name in enumerate(subject.names) if name in text), None)
-        if part is None and service in HUB:
+        if part is None and service in NAMING:
             continue
         name = "" if part is None else subject.names[part]
         # As the rule counts: every earlier call of the action that holds the name, whatever part it was named by.

@@ -40,7 +40,8 @@ def make_subject(bed: Bed, kind: str) -> Subject:
 
 def _user(bed: Bed) -> Subject:
     user = make_user(bed.endpoints)
-    return Subject("user", user.arn, (user.name,), user.state, lambda: ["the user's key works"] if user.allowed() else [])
+    names = (user.name, user.credentials.access_key_id)
+    return Subject("user", user.arn, names, user.state, lambda: ["the user's key works"] if user.allowed() else [])
 
 
 def _role(bed: Bed) -> Subject:

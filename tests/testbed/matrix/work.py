@@ -5,17 +5,17 @@ import queue
 import threading
 import traceback
 from collections.abc import Callable, Sequence
-from typing import TypeVar
+from typing import Protocol, TypeVar
 
 from .lane import Lane
 
-T = TypeVar("T")
+S = TypeVar("S")
 
 ALL = os.environ.get("MATRIX") == "all"
 """`MATRIX=all`: every trial; otherwise a sample that is the same each time."""
 
 
-def sample(trials: Sequence[T], count: int) -> list[T]:
+def sample(trials: Sequence[S], count: int) -> list[S]:
     """So many of the trials, evenly spread, all of them with `MATRIX=all`; `MATRIX_PART=n/m` takes every m-th from the n-th."""
     chosen = list(trials)
     if not ALL and len(chosen) > count:
@@ -27,7 +27,16 @@ def sample(trials: Sequence[T], count: int) -> list[T]:
     return chosen
 
 
-def each(lanes: Sequence[Lane], trials: Sequence[T], work: Callable[[Lane, T], None], failed: Callable[[T, str], None]) -> None:
+class Trial(Protocol):
+    """What can go wrong in it is noted."""
+
+    failures: list[str]
+
+
+T = TypeVar("T", bound=Trial)
+
+
+def each(lanes: Sequence[Lane], trials: Sequence[T], work: Callable[[Lane, T], None]) -> None:
     """Does the work for each trial, as many at once as there are lanes; an exception of the bed's own is that trial's failure."""
     waiting: queue.SimpleQueue[T] = queue.SimpleQueue()
     for trial in trials:
@@ -42,9 +51,11 @@ def each(lanes: Sequence[Lane], trials: Sequence[T], work: Callable[[Lane, T], N
             try:
                 work(lane, trial)
             except Exception:  # noqa: BLE001
-                failed(trial, traceback.format_exc(limit=4))
+                trial.failures.append(f"the trial broke off: {traceback.format_exc(limit=4)}")
+            for failure in trial.failures:
+                print(f"  FAILED {trial}: {failure}", flush=True)
 
-    threads = [threading.Thread(target=drain, args=(lane,)) for lane in lanes]
+    threads = [threading.Thread(target=drain, args=(lane,), daemon=True) for lane in lanes]
     for thread in threads:
         thread.start()
     for thread in threads:
