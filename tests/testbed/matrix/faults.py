@@ -1,4 +1,4 @@
-"""The fault matrix: AWS fails a call in one of six ways, and what the function then says of the entity is true."""
+"""The fault matrix: AWS fails a call in one of seven ways, and what the function then says of the entity is true."""
 
 import time
 from dataclasses import dataclass, field
@@ -16,7 +16,11 @@ PASSING: dict[str, dict[str, Any]] = {
     "timed out": {"fault": "delay", "ms": ATTEMPT_MS + 1000, "count": 1},
 }
 """What a retry helps against, the SDK's or Lambda's."""
-LASTING: dict[str, dict[str, Any]] = {"denied": DENIED, "silently lost": {"fault": "lose"}}
+LASTING: dict[str, dict[str, Any]] = {
+    "denied": DENIED,
+    "silently lost": {"fault": "lose"},
+    "500 from then on": {"fault": "refuse", "status": 500, "code": "InternalFailure", "message": "try again"},
+}
 """What holds for as long as the containment lasts."""
 OCCURRENCES = 3
 """How many calls alike are hit one by one: the changes of an interface are so many, the entries of an ACL are all alike."""
@@ -69,6 +73,8 @@ def trials(reference: Reference) -> list[Trial]:
             found += [Trial(reference, point, fault) for fault in PASSING]
         if point.occurrence == 0:
             found += [Trial(reference, point, fault) for fault in LASTING if point.changes or fault != "silently lost"]
+        elif point.occurrence == 1:
+            found.append(Trial(reference, point, "500 from then on"))
     return found
 
 
@@ -78,7 +84,7 @@ def run(lane: Lane, trial: Trial) -> None:
     before, event, mark = subject.state(), lane.event(subject, "contain"), lane.bed.proxy.mark()
     lane.fresh_process()
     rule = {**trial.point.rule(subject, lane.name), **{**PASSING, **LASTING}[trial.fault]}
-    if trial.fault in PASSING:
+    if trial.point.occurrence:
         rule["skip"] = trial.point.occurrence
     with lane.bed.proxy.rule(**rule) as number:
         error = lane.deliver(event)
@@ -110,6 +116,8 @@ def _untrue(trial: Trial, subject: Subject, finals: list[dict[str, Any]], error:
             wrong.append(f"ended {last['stage']}")
         elif not _names_it(trial, last):
             wrong.append(f"{last['stage']} doesn't name what is open: {_summary(last)}")
+        elif trial.fault == "500 from then on" and not error:
+            wrong.append(f"{last['stage']} without an error, though a retry can help")
     elif silenced:
         wrong += [f"without notices: {what}" for what in missing]
     elif not error:
@@ -120,8 +128,8 @@ def _untrue(trial: Trial, subject: Subject, finals: list[dict[str, Any]], error:
 
 
 def _names_it(trial: Trial, notice: dict[str, Any]) -> bool:
-    """Denied: by the call. Lost: by what wasn't done, since nothing tells which call was lost."""
-    if trial.fault == "denied":
+    """Refused: by the call. Lost: by what wasn't done, since nothing tells which call was lost."""
+    if trial.fault != "silently lost":
         return f"{trial.point.service}:{trial.point.action}" in notice["mail"]
     return bool(notice["json"]["notDone"] or notice["json"]["residue"])
 
