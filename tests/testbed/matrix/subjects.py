@@ -116,5 +116,5 @@ def _shape(value: Any, names: dict[str, str]) -> Any:
     if isinstance(value, str):
         for name, placeholder in names.items():
             value = value.replace(name, placeholder)
-        return re.sub(r"\b(sg|subnet)-\w+", r"\1", value)
+        return re.sub(r"\b(sg|subnet|acl)-\w+", r"\1", value)
     return value
