@@ -1,6 +1,7 @@
 """The crash matrix: wherever the function dies, its work is finished by somebody, and the entity ends as it should.
 
-Generated from the calls of an undisturbed run. `MATRIX=all` tries every call, before it and after it took effect; without, a sample.
+Generated from the calls of an undisturbed run. `MATRIX=all` tries every call, before it and after it took effect; without, a
+sample.
 """
 
 import time
@@ -53,7 +54,7 @@ def opened_and_dead(lane: Lane) -> tuple[Subject, dict[str, Any]]:
     return subject, event
 
 
-@pytest.mark.xfail(strict=True, reason="a record that was begun is ended by the Failed of its third attempt, and the watch passes it over")
+@pytest.mark.xfail(strict=True, reason="the Failed of the third attempt ends what was begun, and the watch passes it over")
 def test_an_outage_that_outlasts_the_deliveries_leaves_no_instance_open_for_good(lanes: list[Lane]) -> None:
     lane = lanes[0]
     subject, event = opened_and_dead(lane)

@@ -129,7 +129,8 @@ def _wrong(lane: Lane, subject: Subject, event: dict[str, Any], action: str, mar
     # A notice that went out and could not be noted any more is sent again: SNS can't be asked whether it has one.
     allowed = 2 if len(stages) > 1 and _said_and_not_noted(lane, subject, mark, first) else 1
     if set(stages) != {wanted} or len(stages) > allowed:
-        wrong.append(f"final notices {stages}, at most {allowed} {wanted} allowed: {[n['json'].get('summary') for n in finals]}")
+        summaries = [notice["json"].get("summary") for notice in finals]
+        wrong.append(f"final notices {stages}, at most {allowed} {wanted} allowed: {summaries}")
     records, changes = lane.items(subject)
     if len(records) != 1:
         wrong.append(f"{len(records)} records")

@@ -49,8 +49,8 @@ KNOWN = (
     ),
     Known(
         "", "", ("500 from then on",), ("more than one final notice", "without an error"),
-        "where the entity can't be looked at again, each delivery and each wake-up mails Failed, since none holds the record then; "
-        "and the wake-ups use the attempts up, so that the last delivery is a silent copy and its error is not returned",
+        "where the entity can't be looked at again, each delivery and each wake-up mails Failed, since none holds the record "
+        "then; and the wake-ups use the attempts up, so that the last delivery is a silent copy and its error is not returned",
         strict=False,
     ),
 )
@@ -172,7 +172,7 @@ def _untrue(trial: Trial, subject: Subject, finals: list[dict[str, Any]], error:
 
 
 def _journal_was_given_up(trial: Trial, notice: dict[str, Any]) -> bool:
-    """The journal is waited for 2 s in all: what comes later is not, and nothing is opened without it, which the notice says."""
+    """The journal is waited for 2 s in all, which a retry can exceed: nothing is opened without it, as the notice says."""
     given_up = trial.point.service == "dynamodb" and "the journal is out of reach" in notice["mail"]
     return given_up and notice["stage"] == "Partial" and trial.reference.kind == "instance"
 

@@ -75,8 +75,9 @@ class Lane:
     def items(self, subject: Subject) -> tuple[list[dict[str, Any]], list[str]]:
         """The records of a subject in the journal, and the keys of the changes that hold its name."""
         items = [item for item in self.product.journal() if subject.names[0] in str(item)]
-        records = [item for item in items if item["pk"]["S"].startswith("record/") and item["pk"]["S"].endswith(subject.names[0])]
-        return records, [item["pk"]["S"] for item in items if item["pk"]["S"].startswith("change/")]
+        keys = {item["pk"]["S"]: item for item in items}
+        records = [item for key, item in keys.items() if key.startswith("record/") and key.endswith(subject.names[0])]
+        return records, [key for key in keys if key.startswith("change/")]
 
     def forget(self, subject: Subject) -> None:
         """Deletes the records of a subject whose trial is over, so that the journal stays small."""
@@ -88,8 +89,8 @@ class Lane:
     def dying_at(self, point: Point, subject: Subject, event: dict[str, Any], *, after: bool) -> Iterator[bool]:
         """Hands an event to a fresh process, which is killed at a call, before it or after it took effect.
 
-        Yields whether it was. It wasn't if it didn't make the call, or if another one made it first, to which a wake-up had led:
-        then that one is killed, and the event has its answer in the ordinary way.
+        Yields whether it was. It wasn't if it didn't make the call, or if another one made it first, to which a wake-up had
+        led: then that one is killed, and the event has its answer in the ordinary way.
         """
         self.fresh_process()
         rule = self.bed.proxy.add_rule(

@@ -88,8 +88,9 @@ def _instance(bed: Bed) -> Subject:
 
 def _instance_left_open(bed: Bed, network: Network, instance: Instance) -> list[str]:
     found, groups = [], instance.groups()
-    described = bed.endpoints.client("ec2", MEMBER).describe_security_groups(GroupIds=sorted({g for gs in groups.values() for g in gs}))
-    ruled = {g["GroupId"] for g in described["SecurityGroups"] if g["IpPermissions"] or g["IpPermissionsEgress"]}
+    ids = sorted({group for own in groups.values() for group in own})
+    described = bed.endpoints.client("ec2", MEMBER).describe_security_groups(GroupIds=ids)["SecurityGroups"]
+    ruled = {g["GroupId"] for g in described if g["IpPermissions"] or g["IpPermissionsEgress"]}
     for interface, own in groups.items():
         if ruled & set(own):
             found.append(f"{interface} is in groups with rules")

@@ -37,7 +37,7 @@ T = TypeVar("T", bound=Trial)
 
 
 def each(lanes: Sequence[Lane], trials: Sequence[T], work: Callable[[Lane, T], None]) -> None:
-    """Does the work for each trial, as many at once as there are lanes; an exception of the bed's own is that trial's failure."""
+    """Does the work for each trial, as many at once as there are lanes; an exception is that trial's failure."""
     waiting: queue.SimpleQueue[T] = queue.SimpleQueue()
     for trial in trials:
         waiting.put(trial)

@@ -9,7 +9,8 @@ use crate::rules::Rule;
 use crate::upstream::Answer;
 use crate::way::Proxy;
 
-/// Answers `GET calls` (with `?after=N&service=..&action=..&contains=..`: those after call N that match), `GET last`, `POST reset`, `GET rules`, `POST rules` (a rule as JSON) and `DELETE rules/ID`.
+/// Answers `GET calls` (with `?after=N&service=..&action=..&contains=..`: those after call N that match), `GET last` (the newest
+/// call's number), `POST reset`, `GET rules`, `POST rules` (a rule as JSON) and `DELETE rules/ID`.
 pub fn control(proxy: &Proxy, method: &str, path: &str, query: &str, body: &Bytes) -> Answer {
     let segments: Vec<&str> = path.trim_start_matches("/_proxy/").split('/').collect();
     match (method, segments.as_slice()) {

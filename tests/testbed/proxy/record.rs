@@ -90,8 +90,8 @@ impl Record {
         }
     }
 
-    /// The calls that a query asks for, oldest first: after a number, of a service, of an action, with a text in the caller's ARN,
-    /// path or body.
+    /// The calls that a query asks for, oldest first: after a number, of a service, of an action, with a text in the caller's
+    /// ARN, in path or body.
     pub fn matching(&self, query: &[(String, String)]) -> Vec<Entry> {
         let wanted = |name: &str| {
             query

@@ -1,12 +1,13 @@
 //! Faults that a test asks for.
 //!
 //! A rule matches by `service`, `action`, `contains` (in path and decoded body) and `caller` (in the caller's ARN, if the proxy
-//! saw the session being made, or else in path and body; each optional), leaves the first `skip`
-//! matching calls alone and then hits `count` times (absent: always). `fault` says what happens:
+//! saw the session being made, or else in path and body; each optional), leaves the first `skip` matching calls alone and then
+//! hits `count` times (absent: always). `fault` says what happens:
 //! `lose` (the answer of a success, nothing forwarded; `body` replaces the answer), `refuse` (`status`, `code`, `message`),
 //! `throttle`, `delay` (`ms`; later rules still apply), `cut` (connection closed, nothing forwarded), `cut_after` (forwarded,
 //! then closed), `hold` (kept until the rule is removed or the caller is gone, then closed, nothing forwarded) and `hold_after`
-//! (forwarded, then kept and closed likewise). `held` lists the ports of the callers whose calls are or were kept: a process killed then dies at that call.
+//! (forwarded, then kept and closed likewise). `held` lists the ports of the callers whose calls are or were kept: whose process
+//! is killed then dies at that call.
 //!
 //! Some rules hit no call but say how the resource that `contains` names (its id, exactly) is to be seen as long as they stand:
 //! `requester_managed` (an interface of AWS's own), `interface_type` (`value`: `nat_gateway`, `trunk`, ...), `instance_state`
