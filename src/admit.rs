@@ -82,6 +82,7 @@ fn asked(record: &Record, seen: &Seen) -> Option<Request> {
         claims: seen.claims.clone(),
         force: seen.force,
         reactivate_keys: seen.reactivate_keys,
+        resumed: true,
     })
 }
 
@@ -107,7 +108,15 @@ pub(crate) mod tests {
             claims: Claims::default(),
             force: false,
             reactivate_keys: false,
+            resumed: false,
         }
+    }
+
+    fn resumed(request: Request) -> Option<Request> {
+        Some(Request {
+            resumed: true,
+            ..request
+        })
     }
 
     fn stored(status: Status, ended: Option<Stage>) -> Stored {
@@ -126,8 +135,7 @@ pub(crate) mod tests {
     #[test]
     fn only_what_was_not_carried_to_its_end_is_unfinished() {
         let begun = stored(Status::Containing, None).record;
-        let resumed = unfinished(&begun, "m1").expect("a request");
-        assert_eq!(resumed, request(Action::Contain, "m1", 10));
+        assert_eq!(unfinished(&begun, "m1"), resumed(request(Action::Contain, "m1", 10)));
         assert_eq!(unfinished(&begun, "m2"), None);
         let forced = Request {
             force: true,
@@ -135,7 +143,7 @@ pub(crate) mod tests {
         };
         let mut releasing = stored(Status::Releasing, Some(Stage::Contained)).record;
         releasing.seen_mut(&forced);
-        assert_eq!(unfinished(&releasing, "m3"), Some(forced));
+        assert_eq!(unfinished(&releasing, "m3"), resumed(forced));
         let ended = stored(Status::Contained, Some(Stage::Contained)).record;
         assert_eq!(unfinished(&ended, "m1"), None);
     }

@@ -86,7 +86,7 @@ pub(crate) async fn apply(
         begin_pauses(&mut work.record.steps, due, exposed);
         if n > 0 {
             // Between phases the state is written down; the condition of that write tells whether a release asks to stop.
-            save(work).await?;
+            work.hold().await?;
         }
         wait(work, due).await?;
         let steps = work
@@ -210,7 +210,7 @@ async fn wait(work: &mut Work<'_>, due: impl Fn(&RecordedStep) -> bool) -> Resul
             break;
         }
         tokio::time::sleep(left.min(LOOK_EVERY)).await;
-        save(work).await?;
+        work.hold().await?;
     }
     for step in work
         .record
@@ -221,13 +221,6 @@ async fn wait(work: &mut Work<'_>, due: impl Fn(&RecordedStep) -> bool) -> Resul
         step.becomes(StepState::Applied, None, Moment::now());
     }
     Ok(())
-}
-
-async fn save(work: &mut Work<'_>) -> Result<(), Stop> {
-    match work.save(&[]).await {
-        Ok(()) | Err(Unsaved::Changed) => Ok(()),
-        Err(Unsaved::Stop(stop)) => Err(stop),
-    }
 }
 
 fn is_to_hold(step: &RecordedStep) -> bool {

@@ -145,7 +145,7 @@ async fn take_up(deps: &Deps, request: &Request, holder: &str, look: Look) -> Re
     if !record.is_open() && stored.is_some() {
         record.begin_again(request, Moment::now());
     }
-    record.seen_mut(request).attempts += 1;
+    record.seen_mut(request).attempts += u32::from(!request.resumed);
     let mut work = Work::new(deps, request, record, holder.to_owned(), stored);
     work.unjournalled = loaded.as_ref().err().cloned();
     let (member, facts) = match survey {
@@ -221,8 +221,11 @@ async fn not_surveyed(mut work: Work<'_>, failure: Failure) -> Result<Outcome, S
     };
     if failure.passes() && !work.record.steps.is_empty() {
         // What was begun may have left something open. The message is not ended by this: a wake-up or the watch goes on with it.
-        if not_yet_said(&work, Stage::Failed) && deps.publisher.publish(&report).await {
-            work.record.seen_mut(request).notices.push(Stage::Failed);
+        if not_yet_said(&work, Stage::Failed) {
+            work.hold().await?;
+            if deps.publisher.publish(&report).await {
+                work.record.seen_mut(request).notices.push(Stage::Failed);
+            }
         }
         work.close().await?;
         return Ok(Outcome::Retry(failure.to_string()));

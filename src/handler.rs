@@ -332,6 +332,7 @@ fn requests(delivery: Delivery) -> (Vec<Vec<Request>>, Vec<Unreadable>) {
             claims: claims.clone(),
             force,
             reactivate_keys,
+            resumed: false,
         };
         let key = request.entity.key();
         match groups

@@ -88,7 +88,7 @@ pub(crate) async fn take_up(
 ) -> Result<Outcome, Stop> {
     let Some(stored) = loaded else { return Err(Stop::Lost) };
     let mut record = stored.record.clone();
-    record.seen_mut(request).attempts += 1;
+    record.seen_mut(request).attempts += u32::from(!request.resumed);
     if record.is_open() {
         record.status = Status::Releasing;
     }

@@ -88,4 +88,6 @@ pub struct Request {
     pub force: bool,
     /// A release makes the access keys active again that containment made inactive.
     pub reactivate_keys: bool,
+    /// Whether a wake-up or the watch goes on with it: no delivery of the message, and none of its attempts.
+    pub resumed: bool,
 }

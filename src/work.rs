@@ -108,6 +108,15 @@ impl<'a> Work<'a> {
         self.write(changes, true).await
     }
 
+    /// Writes the record under a renewed lease, without changes: nobody else works on it from here on.
+    pub(crate) async fn hold(&mut self) -> Result<(), Stop> {
+        match self.save(&[]).await {
+            // INVARIANT: without changes there is none that could have moved on.
+            Ok(()) | Err(Unsaved::Changed) => Ok(()),
+            Err(Unsaved::Stop(stop)) => Err(stop),
+        }
+    }
+
     /// Writes the record and gives the lease up.
     pub(crate) async fn close(&mut self) -> Result<(), Stop> {
         if self.unjournalled.is_some() {

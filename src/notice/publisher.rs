@@ -1,12 +1,19 @@
 //! Publishes notices. A failed one never stands in the way: it is logged and counted.
 
 use std::cell::Cell;
+use std::time::Duration;
 
 use super::{Report, fit, mail};
 use crate::aws::Failure;
 use crate::settings::Settings;
 use aws_sdk_sns::Client;
 use aws_sdk_sns::types::MessageAttributeValue;
+
+/// SNS's own word for too many calls (API Reference, "Common error types"), which the SDK does not take for one and does not retry.
+const THROTTLED: &str = "Throttled";
+/// The pauses before a throttled notice is sent again, each twice as long as the one before.
+const FIRST_PAUSE: Duration = Duration::from_millis(250);
+const LAST_PAUSE: Duration = Duration::from_secs(2);
 
 /// Where notices go.
 #[derive(Debug)]
@@ -71,11 +78,22 @@ impl Publisher {
                 call = call.message_attributes(name, value);
             }
         }
-        match call.send().await {
-            Ok(_) => true,
-            Err(error) => {
+        let mut pause = FIRST_PAUSE;
+        let sent = loop {
+            let failure = match call.clone().send().await {
+                Ok(_) => break Ok(()),
+                Err(error) => Failure::of("sns:Publish", topic, &self.hub, &error),
+            };
+            if failure.code != THROTTLED || pause > LAST_PAUSE {
+                break Err(failure);
+            }
+            tokio::time::sleep(pause).await;
+            pause *= 2;
+        };
+        match sent {
+            Ok(()) => true,
+            Err(failure) => {
                 self.lost.set(self.lost.get() + 1);
-                let failure = Failure::of("sns:Publish", topic, &self.hub, &error);
                 tracing::error!(stage = %report.stage, entity = report.entity, lost_notices = self.lost.get(), "notice not sent: {failure}");
                 false
             }

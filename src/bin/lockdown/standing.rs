@@ -132,6 +132,7 @@ pub mod tests {
             },
             force: false,
             reactivate_keys: false,
+            resumed: false,
         }
     }
 

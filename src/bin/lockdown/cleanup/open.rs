@@ -145,6 +145,7 @@ pub mod tests {
             claims: Claims::default(),
             force: false,
             reactivate_keys: false,
+            resumed: false,
         };
         let mut record = Record::begin(&request, at());
         for (step, before, made) in steps {

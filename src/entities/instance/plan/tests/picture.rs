@@ -29,6 +29,7 @@ fn typical() -> Plan {
         group: Ok(Some(GroupFacts {
             name: "web".into(),
             arn: arn.parse().expect("an ARN"),
+            in_the_way: None,
         })),
         ..within(behind_nat())
     };
