@@ -1,6 +1,6 @@
 //! Sessions of the member role, one an account, and the clients that act with them.
 
-use std::cell::RefCell;
+use std::cell::{LazyCell, RefCell};
 use std::collections::HashMap;
 use std::rc::Rc;
 use std::time::{Duration, SystemTime};
@@ -20,6 +20,14 @@ use crate::aws::{Failure, Reason};
 /// 15 minutes. A session lasts an hour, being chained (IAM User Guide, "Roles terms and concepts": role chaining).
 const RENEW_BEFORE: Duration = Duration::from_secs(16 * 60);
 
+/// A client, made when it is first used: most entities need one of the five, and making one takes as long as half a call.
+pub type Made<T> = Rc<LazyCell<T, Box<dyn FnOnce() -> T>>>;
+
+fn when_used<T: 'static>(config: &Rc<SdkConfig>, make: fn(&SdkConfig) -> T) -> Made<T> {
+    let config = Rc::clone(config);
+    Rc::new(LazyCell::new(Box::new(move || make(&config))))
+}
+
 /// What acts in one account and region, as the member role.
 #[derive(Debug, Clone)]
 pub struct Member {
@@ -30,29 +38,30 @@ pub struct Member {
     /// The region of the regional clients.
     pub region: Region,
     /// IAM.
-    pub iam: aws_sdk_iam::Client,
+    pub iam: Made<aws_sdk_iam::Client>,
     /// Lambda.
-    pub lambda: aws_sdk_lambda::Client,
+    pub lambda: Made<aws_sdk_lambda::Client>,
     /// EC2.
-    pub ec2: aws_sdk_ec2::Client,
+    pub ec2: Made<aws_sdk_ec2::Client>,
     /// EC2 Auto Scaling.
-    pub auto_scaling: aws_sdk_autoscaling::Client,
+    pub auto_scaling: Made<aws_sdk_autoscaling::Client>,
     /// CloudTrail.
-    pub trail: aws_sdk_cloudtrail::Client,
+    pub trail: Made<aws_sdk_cloudtrail::Client>,
 }
 
 impl Member {
     /// The clients of one session.
-    pub fn new(account: AccountId, partition: Partition, region: Region, config: &SdkConfig) -> Self {
+    pub fn new(account: AccountId, partition: Partition, region: Region, config: SdkConfig) -> Self {
+        let config = &Rc::new(config);
         Self {
             account,
             partition,
             region,
-            iam: aws_sdk_iam::Client::new(config),
-            lambda: aws_sdk_lambda::Client::new(config),
-            ec2: aws_sdk_ec2::Client::new(config),
-            auto_scaling: aws_sdk_autoscaling::Client::new(config),
-            trail: aws_sdk_cloudtrail::Client::new(config),
+            iam: when_used(config, aws_sdk_iam::Client::new),
+            lambda: when_used(config, aws_sdk_lambda::Client::new),
+            ec2: when_used(config, aws_sdk_ec2::Client::new),
+            auto_scaling: when_used(config, aws_sdk_autoscaling::Client::new),
+            trail: when_used(config, aws_sdk_cloudtrail::Client::new),
         }
     }
 
@@ -116,7 +125,7 @@ impl Accounts {
             .region(aws_config::Region::new(region.as_str().to_owned()))
             .credentials_provider(SharedCredentialsProvider::new(credentials))
             .build();
-        let member = Member::new(account.clone(), partition, region.clone(), &config);
+        let member = Member::new(account.clone(), partition, region.clone(), config);
         self.members.borrow_mut().insert(key, (renew_at, member.clone()));
         Ok(member)
     }

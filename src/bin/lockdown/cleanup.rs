@@ -89,7 +89,7 @@ pub async fn run(args: Args, screen: &mut Screen) -> Result<Exit, Trouble> {
             }
         }
         let config = config.clone().into_builder().region(sdk_region(region)).build();
-        let member = Member::new(account.id.clone(), account.partition, region.clone(), &config);
+        let member = Member::new(account.id.clone(), account.partition, region.clone(), config);
         if let Some(open) = &open {
             let (entries, to_release) = entries::clean(&member, open, args.dry_run).await;
             report.entries.extend(entries);

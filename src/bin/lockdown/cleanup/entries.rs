@@ -264,7 +264,7 @@ mod tests {
             account.id,
             account.partition,
             super::super::open::tests::region(),
-            &config,
+            config,
         );
         let mut stored = record('a', vec![]);
         let now = Moment::now();
