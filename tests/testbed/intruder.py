@@ -160,7 +160,8 @@ class Campaign:
         console = Console(file=io.StringIO(), width=170, force_terminal=False)
         holders = [holder.name for holder in self.casts[False].holders]
         for guarded in self.casts:
-            table = Table(title=f"{'With' if guarded else 'Without'} the guard policy: before, in the window, after", title_justify="left")
+            title = f"{'With' if guarded else 'Without'} the guard policy: before, in the window, after"
+            table = Table(title=title, title_justify="left")
             table.add_column("action")
             for holder in holders:
                 table.add_column(holder, justify="center", max_width=12)
@@ -218,7 +219,7 @@ def run(bed: Bed, product: Product) -> Campaign:
     began = time.monotonic()
     campaign.phase("before")
     # All of it once more, and the time between the first lock and the last one, an instance's.
-    window = 8 + 1.5 * (time.monotonic() - began)
+    window = 8 + (time.monotonic() - began)
     lead_to_proxy(bed, product.outputs["FunctionName"], CONFIRM_MILLISECONDS=str(round(window * 1000)))
     campaign.contain_and_use_the_window()
     campaign.phase("after")

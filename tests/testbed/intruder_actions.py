@@ -180,7 +180,8 @@ def pass_role(a: Attempt) -> None:
         FunctionName=name, Runtime="provided.al2023", Handler="bootstrap", Role=helper.arn, Timeout=10,
         Code={"ZipFile": function_code()},
     )
-    a.left.append(Left("function with another role", name, Function(a.cast.bed.endpoints, name, made["FunctionArn"], helper).allowed))
+    implant = Function(a.cast.bed.endpoints, name, made["FunctionArn"], helper)
+    a.left.append(Left("function with another role", name, implant.allowed))
     a.later(a.cast.root("lambda").delete_function, FunctionName=name)
 
 
