@@ -11,8 +11,6 @@ from .subjects import Subject, make_subject
 Way = Literal["redelivered", "woken"]
 WOKEN = 5
 """After every so many-th death the wake-up alone finishes the work."""
-WAKE_SECONDS = 45.0
-"""Within what a wake-up has finished: the lease, SQS, which comes up to a second late, and its retries after a lost one."""
 
 
 @dataclass(frozen=True)
@@ -95,10 +93,13 @@ def _half(lane: Lane, trial: Trial, subject: Subject, action: str, death: Death 
             (trial.reached if reached else trial.missed).append(death)
         first = lane.bed.proxy.mark()
         if death.way == "woken" and _wake_up_is_stored(lane, subject, mark):
-            _wait_for_final(lane, subject, event, mark)
+            # A watch meanwhile does no harm.
+            lane.product.invoke({"watch": True})
         else:
             error = lane.deliver(event)
-    wrong = [f"the event fails for good: {error}"] if error else []
+    lane.wait_for_end(subject, event, mark)
+    ended = lane.finals(subject, event, mark)
+    wrong = [f"the event fails for good: {error}"] if error and not ended else []
     wrong += _wrong(lane, subject, event, action, mark, first)
     trial.failures += [f"{action}: {what}" for what in wrong]
     return not wrong
@@ -107,17 +108,6 @@ def _half(lane: Lane, trial: Trial, subject: Subject, action: str, death: Death 
 def _wake_up_is_stored(lane: Lane, subject: Subject, mark: int) -> bool:
     stored = lane.calls(mark, service="sqs", action="SendMessage")
     return any(call["status"] == 200 and subject.names[0] in call["text"] for call in stored)
-
-
-def _wait_for_final(lane: Lane, subject: Subject, event: dict[str, Any], mark: int) -> None:
-    """Only the wake-up is left; a watch meanwhile does no harm."""
-    deadline = time.monotonic() + WAKE_SECONDS
-    while time.monotonic() < deadline and not lane.finals(subject, event, mark):
-        lane.product.invoke({"watch": True})
-        time.sleep(0.3)
-    # The notice comes before the record is closed.
-    while time.monotonic() < deadline and any("holder" in item for item in lane.items(subject)[0]):
-        time.sleep(0.1)
 
 
 def _wrong(lane: Lane, subject: Subject, event: dict[str, Any], action: str, mark: int, first: int) -> list[str]:

@@ -18,13 +18,18 @@ from ..victims import unique
 from .points import Point
 from .subjects import Subject
 
-LEASE_MS = 1500
+LEASE_MS = 3000
+"""Long enough for a holder that lives to renew it on a busy machine."""
 ATTEMPT_MS = 4000
 """Long enough for a machine that has much else to do: the emulators' own slowness is no fault to try."""
 QUIET_SECONDS = LEASE_MS / 1000 + 2.5
 """A wake-up comes after the lease, up to a second late: a run is recorded alone after so long."""
 DELIVERIES = 3
 """How often Lambda delivers an event at most."""
+PAUSE_SECONDS = 1.0
+"""Between two deliveries; Lambda's first pause is a minute."""
+END_SECONDS = 45.0
+"""Within what a wake-up has finished: the lease, SQS, which comes up to a second late, and one that was lost on the way."""
 FINAL = {"Contained", "Partial", "Failed", "Unchanged", "Refused", "Released"}
 
 
@@ -48,10 +53,24 @@ class Lane:
         """Hands an event over until it doesn't fail, at most as often as Lambda does; returns the last error."""
         error = None
         for _ in range(times):
-            error = self.product.invoke(event)["error"]
+            answer = self.product.invoke(event)
+            error = f"{answer['error']}: {answer['payload'].get('errorMessage')}" if answer["error"] else None
             if error is None:
                 break
+            time.sleep(PAUSE_SECONDS)
         return error
+
+    def wait_for_end(self, subject: Subject, event: dict[str, Any], mark: int, *, silent: bool = False) -> None:
+        """Waits until nobody works on a subject and its final notice is out (`silent`: there will be none).
+
+        A delivery may end before: one that finds a wake-up at work leaves it to it.
+        """
+        deadline = time.monotonic() + END_SECONDS
+        while time.monotonic() < deadline:
+            works = any("holder" in item for item in self.items(subject)[0])
+            if not works and (silent or self.finals(subject, event, mark)):
+                return
+            time.sleep(0.3)
 
     def calls(self, mark: int, **match: str) -> list[dict[str, Any]]:
         """This function's calls after a mark: its sessions' names hold the product's, or what it calls in the hub does."""
