@@ -3,6 +3,7 @@
 //! The modules, in the order in which a message meets them:
 //!
 //! - [`ingress`] reads the event; [`request`] is what was asked, [`arn`] and [`entity`] what it names, [`settings`] what is configured.
+//! - [`event`] tells CloudTrail records and findings apart and what they name; [`rules`] decide what is done about them.
 //! - [`guard`] says what may never be touched.
 //! - [`entities`] survey AWS (one file a kind of entity) and [`plan`] the steps, purely.
 //! - [`record`] is what a containment is remembered by, [`journal`] where, [`admit`] decides what a request means for it.
@@ -17,6 +18,7 @@ pub mod aws;
 pub mod cidr;
 pub mod entities;
 pub mod entity;
+pub mod event;
 pub mod execute;
 pub mod guard;
 pub mod handler;
@@ -30,6 +32,7 @@ mod recording;
 pub mod release;
 pub mod request;
 mod resume;
+pub mod rules;
 pub mod settings;
 pub mod steps;
 pub mod trail;
