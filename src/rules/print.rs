@@ -127,7 +127,7 @@ impl Display for Test {
 /// Several values in brackets.
 struct List<'a, T>(&'a [T]);
 
-impl<T: Display> fmt::Display for List<'_, T> {
+impl<T: Display> Display for List<'_, T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_char('(')?;
         for (number, one) in self.0.iter().enumerate() {
@@ -141,7 +141,7 @@ impl<T: Display> fmt::Display for List<'_, T> {
 /// One value, or several in brackets.
 struct OneOrList<'a, T>(&'a [T]);
 
-impl<T: Display> fmt::Display for OneOrList<'_, T> {
+impl<T: Display> Display for OneOrList<'_, T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self.0 {
             [one] => one.fmt(f),

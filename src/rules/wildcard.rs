@@ -45,6 +45,11 @@ impl Wildcard {
         })
     }
 
+    /// What a text begins with that it matches.
+    pub(super) fn first(&self) -> &str {
+        &self.first
+    }
+
     /// Whether it matches a whole text. Takes time in proportion to the text's length for each star.
     pub fn matches(&self, text: &str) -> bool {
         let between = text
