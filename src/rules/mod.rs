@@ -13,6 +13,8 @@ pub mod condition;
 mod decide;
 mod evaluate;
 mod file;
+#[cfg(test)]
+mod fuzz;
 mod index;
 mod lexer;
 mod load;
@@ -25,6 +27,7 @@ mod rule;
 mod wildcard;
 mod words;
 
+pub use condition::Condition;
 pub use decide::{Decision, RuleSet};
 pub use lexer::Mistake;
 pub use parser::parse as query;

@@ -222,7 +222,15 @@ impl Display for Order {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
+    use super::super::condition::{Relation, Type};
+    use super::super::network::Network;
+    use super::super::wildcard::Wildcard;
+    use super::super::{parser, pattern};
     use super::*;
+    use crate::event::EventType;
+    use crate::event::number::Number;
 
     #[test]
     fn a_path_is_written_with_quotes_where_it_must_be() {
@@ -246,6 +254,123 @@ mod tests {
             (&[], "this"),
         ] {
             assert_eq!(path(names).to_string(), written);
+        }
+    }
+
+    fn name() -> impl Strategy<Value = String> {
+        prop_oneof![
+            "[a-zA-Z_][a-zA-Z0-9_-]{0,8}",
+            any::<String>(),
+            prop::sample::select(vec!["eventname", "And", "null", "this", "event_type", "eventName"])
+                .prop_map(str::to_owned),
+        ]
+    }
+
+    fn any_path() -> impl Strategy<Value = Path> {
+        let names = || prop::collection::vec(name(), 0..3);
+        let here = names().prop_map(|names| Path {
+            root: Root::Here,
+            names,
+        });
+        let envelope = (prop::sample::select(words::ENVELOPE), names()).prop_map(|(first, names)| Path {
+            root: Root::Envelope,
+            names: std::iter::once(first.to_owned()).chain(names).collect(),
+        });
+        prop_oneof![4 => here, 1 => envelope]
+    }
+
+    fn number() -> impl Strategy<Value = Number> {
+        let finite = any::<f64>().prop_filter("finite", |real| real.is_finite());
+        prop_oneof![any::<i64>().prop_map(Number::Whole), finite.prop_map(Number::Real)]
+    }
+
+    fn literal() -> impl Strategy<Value = Literal> {
+        prop_oneof![
+            any::<String>().prop_map(Literal::Text),
+            number().prop_map(Literal::Number),
+            any::<bool>().prop_map(Literal::Bool),
+            Just(Literal::Null),
+        ]
+    }
+
+    fn any_test() -> impl Strategy<Value = Test> {
+        let some = |strategy: BoxedStrategy<String>| prop::collection::vec(strategy, 1..4);
+        let order = prop::sample::select(vec![
+            Order::Less,
+            Order::LessOrEqual,
+            Order::Greater,
+            Order::GreaterOrEqual,
+        ]);
+        let scalar = prop_oneof![
+            any::<String>().prop_map(Scalar::Text),
+            number().prop_map(Scalar::Number)
+        ];
+        let escaped = |text: String| text.replace('\\', r"\\").replace('*', r"\*");
+        let middle = prop::collection::vec(".{1,4}", 0..3);
+        let wildcard = (any::<String>(), middle, any::<String>()).prop_map(move |(first, middle, last)| {
+            let pieces: Vec<String> = std::iter::once(first)
+                .chain(middle)
+                .chain([last])
+                .map(escaped)
+                .collect();
+            Wildcard::parse(&pieces.join("*")).expect("a wildcard")
+        });
+        let network = prop::sample::select(vec![
+            "0.0.0.0/0",
+            "10.0.0.0/8",
+            "192.0.2.1",
+            "::/0",
+            "2001:db8::/33",
+            "::1",
+        ])
+        .prop_map(|text| Network::parse(text).expect("a network"));
+        prop_oneof![
+            prop::collection::vec(literal(), 1..4).prop_map(Test::In),
+            (order, scalar).prop_map(|(order, scalar)| Test::Compare(order, scalar)),
+            (
+                prop::sample::select(Relation::ALL.to_vec()),
+                some(any::<String>().boxed())
+            )
+                .prop_map(|(relation, texts)| Test::Text(relation, texts)),
+            prop::collection::vec(wildcard, 1..3).prop_map(Test::Like),
+            prop::collection::vec(network, 1..3).prop_map(Test::Cidr),
+            Just(Test::Exists),
+            prop::sample::select(Type::ALL.to_vec()).prop_map(Test::Is),
+        ]
+    }
+
+    fn any_condition() -> impl Strategy<Value = Condition> {
+        let of_type = prop::sample::select(EventType::ALL.to_vec()).prop_map(|kind| {
+            let path = Path {
+                root: Root::EventType,
+                names: vec![],
+            };
+            Condition::Test(path, Test::In(vec![Literal::Text(kind.name().to_owned())]))
+        });
+        let leaf = prop_oneof![9 => (any_path(), any_test()).prop_map(|(path, test)| Condition::Test(path, test)), 1 => of_type];
+        leaf.prop_recursive(6, 24, 4, |inner| {
+            let several = || prop::collection::vec(inner.clone(), 2..4);
+            prop_oneof![
+                several().prop_map(Condition::All),
+                several().prop_map(Condition::Any),
+                inner.clone().prop_map(|inner| Condition::Not(Box::new(inner))),
+                (any_path(), inner.clone()).prop_map(|(path, inner)| Condition::Has(path, Box::new(inner))),
+            ]
+        })
+    }
+
+    proptest! {
+        #[test]
+        fn every_tree_is_written_as_a_query_that_reads_as_the_same_tree(condition in any_condition()) {
+            let written = condition.to_string();
+            prop_assume!(written.len() <= parser::LONGEST);
+            prop_assert_eq!(parser::parse(&written), Ok(condition), "{}", written);
+        }
+
+        #[test]
+        fn no_text_makes_the_parsers_panic(text in any::<String>()) {
+            let _ = parser::parse(&text);
+            let _ = pattern::parse(&text);
         }
     }
 }

@@ -1,4 +1,5 @@
-//! The command for responders: publishes requests, follows them, reads the journal and repairs it, and removes what is left over.
+//! The command for responders: publishes requests, follows them, reads the journal and repairs it, removes what is left over, and tries
+//! rules.
 
 mod age;
 mod aws;
@@ -9,6 +10,7 @@ mod log_lines;
 mod permissions;
 mod profile;
 mod publish;
+mod rules;
 mod screen;
 mod secret;
 mod show;
@@ -43,6 +45,9 @@ enum Verb {
     Journal(JournalVerb),
     Cleanup(cleanup::Args),
     Permissions(permissions::Args),
+    /// Check, list and try the rules that decide what is done about events
+    #[command(subcommand)]
+    Rules(rules::Verb),
 }
 
 #[derive(Debug, Subcommand)]
@@ -56,7 +61,8 @@ fn after_help() -> String {
            lockdown publish --topic-arn ARN --entity-arn arn:aws:iam::222222222222:user/alice --reason 'key leaked'\n  \
            lockdown status --table TABLE\n  \
            lockdown show arn:aws:iam::222222222222:user/alice --table TABLE\n  \
-           lockdown publish --topic-arn ARN --entity-arn arn:aws:iam::222222222222:user/alice --action release\n\n\
+           lockdown publish --topic-arn ARN --entity-arn arn:aws:iam::222222222222:user/alice --action release\n  \
+           lockdown rules test --rules rules --events cloudtrail/2026/11\n\n\
          The topic's ARN and the table's name are the outputs TopicArn and JournalTableName of the hub's stack.\n\n{}\n\n{CODES}",
         aws::CREDENTIALS
     )
@@ -88,6 +94,7 @@ async fn run(verb: Verb, screen: &mut Screen) -> Result<Exit, Trouble> {
         Verb::Journal(JournalVerb::Import(args)) => import::run(args, screen).await,
         Verb::Cleanup(args) => cleanup::run(args, screen).await,
         Verb::Permissions(args) => permissions::run(&args, screen),
+        Verb::Rules(verb) => rules::run(verb, screen),
     }
 }
 

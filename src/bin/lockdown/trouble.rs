@@ -25,11 +25,13 @@ pub enum Exit {
 pub const CODES: &str = "\
 Exit codes:
   0  done: published; with --wait, every entity contained or released; a cleanup without a failure
-  1  failed: with --wait, an entity is not contained or not released at all; a cleanup in which everything failed
+  1  failed: with --wait, an entity is not contained or not released at all; a cleanup in which everything failed; rules: the
+     files have mistakes
   2  usage: an option is missing or malformed; nothing was done
   3  AWS or the journal is out of reach, or refuses the credentials
-  4  not found: no such record, topic, table or file
-  5  partial: with --wait, an entity is contained or released in part only; a cleanup in which something failed
+  4  not found: no such record, topic, table, file or folder
+  5  partial: with --wait, an entity is contained or released in part only; a cleanup in which something failed; rules test:
+     something could not be read, and was named and skipped
   6  --timeout passed, and what was asked for has not ended";
 
 impl Exit {
