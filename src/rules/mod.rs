@@ -24,6 +24,8 @@ mod pattern;
 mod print;
 pub mod problem;
 mod rule;
+#[cfg(test)]
+mod samples;
 mod wildcard;
 mod words;
 

@@ -235,31 +235,33 @@ fn is_key_id(text: &str) -> bool {
 }
 
 #[cfg(test)]
-pub(super) mod tests {
+pub(crate) mod tests {
     use super::super::json::Json;
     use super::super::recognise::recognise;
     use super::*;
 
-    /// What the first event in a text names, one line each: part, subject, why, and how far it can be trusted.
+    /// What an event names, for people: its part, what it is, and whether it is of another account.
+    pub fn line(named: Named) -> String {
+        let part = match named.part {
+            Part::Principal => "principal",
+            Part::Resource => "resource",
+        };
+        let kind = match &named.subject {
+            Subject::Entity(entity) if entity.path.is_none() && entity.region.is_none() => "entity without path",
+            Subject::Entity(_) => "entity",
+            Subject::AccessKey { .. } => "access key",
+            Subject::InstanceProfile(_) => "instance profile",
+            Subject::Refused { .. } => "refused",
+        };
+        let foreign = if named.foreign { ", foreign" } else { "" };
+        format!("{part}: {} ({kind}{foreign})", named.subject)
+    }
+
+    /// What the first event in a text names, one line each.
     pub fn lines(text: &str) -> Vec<String> {
         let json = Json::read(text.as_bytes()).expect("JSON");
         let events = recognise(&json);
         let event = events.first().and_then(|event| event.as_ref().ok()).expect("an event");
-        let line = |named: Named| {
-            let part = match named.part {
-                Part::Principal => "principal",
-                Part::Resource => "resource",
-            };
-            let kind = match &named.subject {
-                Subject::Entity(entity) if entity.path.is_none() && entity.region.is_none() => "entity without path",
-                Subject::Entity(_) => "entity",
-                Subject::AccessKey { .. } => "access key",
-                Subject::InstanceProfile(_) => "instance profile",
-                Subject::Refused { .. } => "refused",
-            };
-            let foreign = if named.foreign { ", foreign" } else { "" };
-            format!("{part}: {} ({kind}{foreign})", named.subject)
-        };
         named(event).into_iter().map(line).collect()
     }
 
