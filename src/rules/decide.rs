@@ -32,7 +32,7 @@ pub struct Decision<'r> {
 }
 
 impl RuleSet {
-    /// Puts rules together. Their names must be unique: see [`super::load`].
+    /// Puts rules together. Their names must be unique, as [`RuleSet::load`] sees to.
     pub fn new(rules: Vec<Rule>, suppressions: Vec<Suppression>) -> Self {
         let clauses = suppressions
             .iter()

@@ -223,7 +223,7 @@ fn events(text: &str, conditions: &[Condition], set: &RuleSet) {
             }
             set.decide(&event, Moment::from_millis(0));
             named(&event);
-            (event.never_acted_on(), event.severity(), event.time(), event.id());
+            let _ = (event.never_acted_on(), event.severity(), event.time(), event.id());
         }
     }
 }

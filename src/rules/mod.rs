@@ -1,7 +1,7 @@
 //! Rules: what is done about which events, as the files of a team say.
 //!
 //! - A rule's condition is a [`query`] or a pattern of EventBridge; both become one tree, a [`condition::Condition`].
-//! - [`RuleSet`] is what a folder of files holds, put together by `load`; [`problem`] is all that is wrong with them.
+//! - [`RuleSet`] is what a folder of files holds, put together by [`RuleSet::load`]; [`problem`] is all that is wrong with them.
 //! - [`RuleSet::decide`] says what is to be done about an event. It is pure and can't fail, and its cost grows with the number of
 //!   rules about that kind of event, not with the number of rules.
 //!
