@@ -18,7 +18,7 @@ use window::Window;
 const LONGEST: usize = 8 * 1024 * 1024;
 
 /// How much is read at once, in bytes.
-const CHUNK: u64 = 256 * 1024;
+const CHUNK: usize = 256 * 1024;
 
 /// How a line begins that is a value by itself.
 const NEXT_LINE: &[u8] = b"\n{";
@@ -58,6 +58,8 @@ pub enum Unsplit {
 /// See the module.
 pub struct Splitter<R> {
     window: Window<R>,
+    /// The longest value, in bytes.
+    longest: usize,
     within: Within,
     record: u64,
     /// The length of the value that was handed out last, and is not done with yet.
@@ -82,12 +84,13 @@ enum Within {
 impl<R: Read> Splitter<R> {
     /// Takes a reader apart.
     pub fn new(reader: R) -> Self {
-        Self::with_chunk(reader, CHUNK)
+        Self::with_limits(reader, CHUNK, LONGEST)
     }
 
-    fn with_chunk(reader: R, chunk: u64) -> Self {
+    fn with_limits(reader: R, chunk: usize, longest: usize) -> Self {
         Self {
             window: Window::new(reader, chunk),
+            longest,
             within: Within::File,
             record: 0,
             handed_out: 0,
@@ -154,7 +157,7 @@ impl<R: Read> Splitter<R> {
                     self.within = Within::Lines;
                     self.record += 1;
                     let length = self.line(|_| false)?;
-                    return Ok(length.map(|length| self.without_comma(length)));
+                    return Ok(Some(self.without_comma(length)));
                 }
                 (Within::File, b'[') => {
                     self.window.consume(1);
@@ -177,7 +180,8 @@ impl<R: Read> Splitter<R> {
                 }
                 (within, _) => {
                     self.record += 1;
-                    return self.line(|byte| within != Within::File && matches!(byte, b',' | b']'));
+                    let in_array = within != Within::File;
+                    return self.line(|byte| in_array && matches!(byte, b',' | b']')).map(Some);
                 }
             }
         }
@@ -187,8 +191,12 @@ impl<R: Read> Splitter<R> {
     fn value(&mut self) -> Result<Option<usize>, Unsplit> {
         let mut scan = Scan::default();
         let outermost = self.within == Within::File;
-        loop {
-            let missing = match scan.advance(self.window.held()) {
+        let missing = loop {
+            let step = scan.advance(self.window.held());
+            if scan.at > self.longest {
+                break Unsplit::Long;
+            }
+            match step {
                 Step::End => return Ok(Some(scan.at)),
                 Step::Text(range) => {
                     if outermost
@@ -200,21 +208,19 @@ impl<R: Read> Splitter<R> {
                         self.record -= 1;
                         return Ok(None);
                     }
-                    continue;
                 }
-                Step::More if scan.at > LONGEST => Unsplit::Long,
-                Step::More if self.window.more()? => continue,
-                Step::More => Unsplit::Cut,
-            };
-            if let Some(newline) = memmem::find(self.window.held(), NEXT_LINE) {
-                self.within = Within::Remains;
-                return Ok(Some(newline));
+                Step::More if self.window.more()? => {}
+                Step::More => break Unsplit::Cut,
             }
-            if matches!(missing, Unsplit::Long) {
-                self.leave_out(scan)?;
-            }
-            return Err(missing);
+        };
+        if let Some(newline) = memmem::find(self.window.first(self.longest), NEXT_LINE) {
+            self.within = Within::Remains;
+            return Ok(Some(newline));
         }
+        if matches!(missing, Unsplit::Long) {
+            self.leave_out(Scan::default())?;
+        }
+        Err(missing)
     }
 
     /// Where the first element begins, if a colon and an array follow.
@@ -251,19 +257,17 @@ impl<R: Read> Splitter<R> {
     }
 
     /// How long it is to the end of the line, or to a byte before that; a line that is too long is left out.
-    fn line(&mut self, ends: impl Fn(u8) -> bool) -> Result<Option<usize>, Unsplit> {
+    fn line(&mut self, ends: impl Fn(u8) -> bool) -> Result<usize, Unsplit> {
         let mut at = 0;
         loop {
             let rest = self.window.held().get(at..).unwrap_or_default();
-            if let Some(length) = rest.iter().position(|&byte| byte == b'\n' || ends(byte)) {
-                return Ok(Some(at + length));
-            }
-            at += rest.len();
-            if at > LONGEST {
+            let end = rest.iter().position(|&byte| byte == b'\n' || ends(byte));
+            at += end.unwrap_or(rest.len());
+            if at > self.longest {
                 break;
             }
-            if !self.window.more()? {
-                return Ok(Some(at).filter(|length| *length > 0));
+            if end.is_some() || !self.window.more()? {
+                return Ok(at);
             }
         }
         loop {
@@ -280,7 +284,7 @@ impl<R: Read> Splitter<R> {
 
     fn leave_line_out(&mut self) -> Result<(), Unsplit> {
         let length = self.line(|_| false)?;
-        self.window.consume(length.unwrap_or(usize::MAX));
+        self.window.consume(length);
         Ok(())
     }
 
@@ -298,8 +302,8 @@ mod tests {
     use super::*;
 
     /// The pieces of a text, each rejected that is no JSON: their line and text, or why there is none.
-    fn pieces(text: &str, chunk: u64) -> Vec<String> {
-        let mut splitter = Splitter::with_chunk(text.as_bytes(), chunk);
+    fn pieces(text: &str, chunk: usize, longest: usize) -> Vec<String> {
+        let mut splitter = Splitter::with_limits(text.as_bytes(), chunk, longest);
         let mut found = vec![];
         while let Some(piece) = splitter.next() {
             let sound = match &piece {
@@ -324,7 +328,7 @@ mod tests {
     }
 
     fn split(text: &str) -> Vec<String> {
-        pieces(text, CHUNK)
+        pieces(text, CHUNK, LONGEST)
     }
 
     #[test]
@@ -422,28 +426,44 @@ mod tests {
 
     #[test]
     fn what_is_too_long_is_left_out_in_constant_memory() {
-        let long = format!("{{\"a\": \"{}\"}}", "x".repeat(LONGEST + 3 * 256 * 1024));
+        let long = format!("{{\"a\": \"{}\", \"b\": [\"}}\"]}}", "x\\\"".repeat(3_000));
         for text in [
             format!("[{{\"b\": 1}}, {long}, {{\"c\": 2}}]"),
             format!("{{\"Records\": [{{\"b\": 1}}, {long}, {{\"c\": 2}}]}}"),
             format!("{{\"b\": 1}} {long} {{\"c\": 2}}"),
+            format!("{{\"b\": 1}}\n{long}\n{{\"c\": 2}}\n"),
+            format!("nonsense\n{}\n{{\"c\": 2}}", "x".repeat(9_000)),
         ] {
-            let found = split(&text);
-            assert_eq!(found.len(), 3);
-            assert!(found.iter().any(|one| one.contains("longer than 8 MiB")), "{found:?}");
+            let found = pieces(&text, 64, 1_024);
+            assert_eq!(found.len(), 3, "{found:?}");
+            assert!(found.iter().any(|one| one.contains("longer than")), "{found:?}");
             assert!(found.iter().any(|one| one.contains("{\"c\": 2}")), "{found:?}");
         }
-        let mut splitter = Splitter::new(io::repeat(b' ').take(1 << 26));
-        assert!(splitter.next().is_none());
-        assert!(splitter.window.held().len() <= LONGEST);
+        let endless = io::repeat(b'x').take(1 << 20);
+        let mut splitter = Splitter::with_limits(endless, 64, 1_024);
+        assert!(matches!(splitter.next(), Some(Err((_, Unsplit::Long)))));
+        assert!(splitter.window.held().len() <= 2_048);
     }
 
     proptest! {
         #[test]
         fn no_bytes_make_it_fail_and_the_size_of_reads_changes_nothing(
-            text in r#"([{}\[\],:"\\ \n]|a|1|"Records"|\{"Records": \[|\}\n\{){0,60}"#, chunk in 1_u64..9)
+            text in r#"([{}\[\],:"\\ \n]|a|1|"Records"|\{"Records": \[|\}\n\{){0,60}"#, chunk in 1_usize..9, longest in 8_usize..64)
         {
-            prop_assert_eq!(pieces(&text, chunk), split(&text));
+            prop_assert_eq!(pieces(&text, chunk, longest), pieces(&text, CHUNK, longest));
+        }
+
+        #[test]
+        fn no_sound_line_is_lost_whatever_stands_between(
+            kinds in prop::collection::vec(0_usize..9, 0..12), chunk in 1_usize..64)
+        {
+            let broken = ["{\"a\": \"x", "{\"a\": {", "nonsense", "}", "{\"a\": 1}}", "[\"", "[", "{\"a\" 1", ""];
+            let lines = kinds.iter().enumerate().flat_map(|(number, kind)| [format!("{{\"n\": {number}}}"), broken[*kind].to_owned()]);
+            let found = pieces(&lines.collect::<Vec<_>>().join("\n"), chunk, LONGEST);
+            for number in 0..kinds.len() {
+                let wanted = format!(" {{\"n\": {number}}}");
+                prop_assert!(found.iter().any(|one| one.ends_with(&wanted)), "{} of {:?}", number, found);
+            }
         }
     }
 }

@@ -8,7 +8,7 @@ use memchr::memchr_iter;
 pub(super) struct Window<R> {
     reader: R,
     /// How much is read at once, in bytes.
-    chunk: u64,
+    chunk: usize,
     buffer: Vec<u8>,
     start: usize,
     ended: bool,
@@ -16,7 +16,7 @@ pub(super) struct Window<R> {
 }
 
 impl<R: Read> Window<R> {
-    pub fn new(reader: R, chunk: u64) -> Self {
+    pub fn new(reader: R, chunk: usize) -> Self {
         Self {
             reader,
             chunk,
@@ -54,7 +54,12 @@ impl<R: Read> Window<R> {
         }
         self.buffer.drain(..self.start);
         self.start = 0;
-        let read = self.reader.by_ref().take(self.chunk).read_to_end(&mut self.buffer);
+        self.buffer.reserve(self.chunk);
+        let read = self
+            .reader
+            .by_ref()
+            .take(self.chunk as u64)
+            .read_to_end(&mut self.buffer);
         self.ended = !matches!(read, Ok(1..));
         read.map(|read| read > 0)
     }

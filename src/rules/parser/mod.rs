@@ -9,13 +9,17 @@
 //! path    = ("event_type" | "envelope" | "this" | name) { "." name }
 //! ```
 
-use super::condition::{Condition, Literal, Order, Path, Relation, Root, Scalar, Test, Type};
+mod mistakes;
+mod values;
+
+use mistakes::{behind, check_root, check_type, no_operator, said};
+
+use super::condition::{Condition, Order, Path, Relation, Root, Test};
 use super::lexer::{Mistake, Token, TokenKind, tokens};
 use super::network::Network;
 use super::print::is_reserved;
 use super::wildcard::Wildcard;
 use super::words;
-use crate::event::EventType;
 
 /// The longest query, in bytes.
 pub const LONGEST: usize = 8192;
@@ -48,27 +52,6 @@ pub fn parse(source: &str) -> Result<Condition, Mistake> {
         TokenKind::End => Ok(condition),
         TokenKind::Sign(")") => Err(parser.mistake("this bracket was never opened")),
         kind => Err(parser.mistake(behind(kind))),
-    }
-}
-
-/// What is wrong with something behind a whole condition.
-fn behind(kind: &TokenKind<'_>) -> String {
-    match kind {
-        TokenKind::Word(word) if is_reserved(word) && ["and", "or"].contains(&&*word.to_ascii_lowercase()) => {
-            format!("words of the language are small: write `{}`", word.to_ascii_lowercase())
-        }
-        kind => format!("expected `and`, `or` or the end, found {}", said(kind)),
-    }
-}
-
-/// A part of a query, for people.
-fn said(kind: &TokenKind<'_>) -> String {
-    match kind {
-        TokenKind::Word(word) => format!("`{word}`"),
-        TokenKind::Text(_) => "a text".to_owned(),
-        TokenKind::Number(number) => format!("the number {number}"),
-        TokenKind::Sign(sign) => format!("`{sign}`"),
-        TokenKind::End => "the end".to_owned(),
     }
 }
 
@@ -251,6 +234,10 @@ impl<'a> Parser<'a> {
 
     fn test(&mut self, at: usize, path: Path) -> Result<Condition, Mistake> {
         let negated = self.takes("not");
+        if negated {
+            // It is written with its `not` in front.
+            self.deeper(|_| Ok(()))?;
+        }
         let Token { at: operator_at, kind } = self.take();
         let operator = match kind {
             TokenKind::Word(word) => word,
@@ -290,99 +277,6 @@ impl<'a> Parser<'a> {
             condition
         })
     }
-
-    fn literal(&mut self, operator: &str) -> Result<Literal, Mistake> {
-        let Token { at, kind } = self.take();
-        Ok(match kind {
-            TokenKind::Text(text) => Literal::Text(text),
-            TokenKind::Number(number) => Literal::Number(number),
-            TokenKind::Word("true") => Literal::Bool(true),
-            TokenKind::Word("false") => Literal::Bool(false),
-            TokenKind::Word("null") => Literal::Null,
-            TokenKind::Sign("(") => {
-                return Err(Mistake::new(
-                    at,
-                    format!("one value stands behind `{operator}`; several stand behind `in`"),
-                ));
-            }
-            kind => return Err(Mistake::new(at, no_value(&kind, operator))),
-        })
-    }
-
-    fn scalar(&mut self, operator: &str) -> Result<Scalar, Mistake> {
-        let at = self.peek().at;
-        match self.literal(operator)? {
-            Literal::Text(text) => Ok(Scalar::Text(text)),
-            Literal::Number(number) => Ok(Scalar::Number(number)),
-            Literal::Bool(_) | Literal::Null => Err(Mistake::new(
-                at,
-                "only numbers and texts are less or greater than others",
-            )),
-        }
-    }
-
-    fn literals(&mut self) -> Result<Vec<Literal>, Mistake> {
-        if let TokenKind::Text(text) = &self.peek().kind {
-            let hint = match Network::parse(text) {
-                Ok(_) if text.contains('/') => "networks stand behind `cidr`".to_owned(),
-                _ => format!("several values stand in brackets: in ({})", super::print::Quoted(text)),
-            };
-            return Err(self.mistake(hint));
-        }
-        self.expect("(", "behind `in`")?;
-        self.list(|parser| parser.literal("in"))
-    }
-
-    /// Values up to the closing bracket.
-    fn list<T>(&mut self, mut one: impl FnMut(&mut Self) -> Result<T, Mistake>) -> Result<Vec<T>, Mistake> {
-        let mut values = vec![one(self)?];
-        while self.takes(",") {
-            values.push(one(self)?);
-        }
-        self.expect(")", "or `,` behind a value")?;
-        Ok(values)
-    }
-
-    /// One text, or several in brackets.
-    fn each_text<T>(&mut self, operator: &str, make: impl Fn(&str) -> Result<T, String>) -> Result<Vec<T>, Mistake> {
-        let one = |parser: &mut Self| {
-            let Token { at, kind } = parser.take();
-            match kind {
-                TokenKind::Text(text) => make(&text).map_err(|reason| Mistake::new(at, reason)),
-                TokenKind::Number(number) => Err(Mistake::new(
-                    at,
-                    format!("`{operator}` is about texts: write \"{number}\""),
-                )),
-                kind => Err(Mistake::new(at, no_value(&kind, operator))),
-            }
-        };
-        if self.takes("(") {
-            self.list(one)
-        } else {
-            Ok(vec![one(self)?])
-        }
-    }
-
-    fn kind(&mut self) -> Result<Type, Mistake> {
-        let Token { at, kind } = self.take();
-        let found = match kind {
-            TokenKind::Word("not") => {
-                return Err(Mistake::new(
-                    at,
-                    "`not` stands before the field; `is not null` is `!= null`",
-                ));
-            }
-            TokenKind::Word(word) => Type::ALL.into_iter().find(|kind| kind.name() == word),
-            _ => None,
-        };
-        let names = Type::ALL.map(Type::name).join(", ");
-        found.ok_or_else(|| {
-            Mistake::new(
-                at,
-                format!("expected a type behind `is` ({names}), found {}", said(&kind)),
-            )
-        })
-    }
 }
 
 fn order(sign: &str) -> Option<Order> {
@@ -397,84 +291,6 @@ fn order(sign: &str) -> Option<Order> {
 
 fn relation(word: &str) -> Option<Relation> {
     Relation::ALL.into_iter().find(|relation| relation.name() == word)
-}
-
-fn no_operator(path: &Path, kind: &TokenKind<'_>, negated: bool) -> String {
-    let operators = "= != < <= > >=, in, starts_with, ends_with, contains, like, cidr, exists, is, has";
-    match kind {
-        TokenKind::Word(word) if negated && ["has", "is"].contains(word) => {
-            format!("`not` stands before the field: `not {path} {word} ...`")
-        }
-        TokenKind::Sign(_) if negated => format!("`not` stands before the field: `not {path} ...`"),
-        TokenKind::Word(word) => match words::operator(word) {
-            Some(meant) => format!("`{word}` is no operator: did you mean `{meant}`?"),
-            None => format!("expected an operator behind `{path}` ({operators}), found `{word}`"),
-        },
-        TokenKind::End => {
-            format!("expected an operator behind `{path}` ({operators}); a field that is true: `{path} = true`")
-        }
-        kind => format!(
-            "expected an operator behind `{path}` ({operators}), found {}",
-            said(kind)
-        ),
-    }
-}
-
-fn no_value(kind: &TokenKind<'_>, operator: &str) -> String {
-    match kind {
-        TokenKind::Word(word) if ["and", "or", "not"].contains(word) => {
-            format!("a value is missing behind `{operator}`")
-        }
-        TokenKind::Word(word) => {
-            format!("expected a value behind `{operator}`, found `{word}`: texts stand in double quotes, \"{word}\"")
-        }
-        kind => format!("expected a value behind `{operator}`, found {}", said(kind)),
-    }
-}
-
-/// Names behind the words of the language that lead nowhere.
-fn check_root(at: usize, root: Root, names: &[String]) -> Result<(), Mistake> {
-    match (root, names) {
-        (Root::EventType, [_, ..]) => Err(Mistake::new(at, "`event_type` is a word and has no fields")),
-        (Root::Envelope, []) => Err(Mistake::new(
-            at,
-            "`envelope` needs the name of a field, such as `envelope.account`",
-        )),
-        (Root::Envelope, [first, ..]) if !words::ENVELOPE.contains(&&**first) => {
-            let meant = words::nearest(first, words::ENVELOPE.iter().copied())
-                .map_or(String::new(), |meant| format!(": did you mean `{meant}`?"));
-            let all = words::ENVELOPE.join(", ");
-            Err(Mistake::new(
-                at,
-                format!("no envelope has a field `{first}`{meant} (there are {all})"),
-            ))
-        }
-        _ => Ok(()),
-    }
-}
-
-/// A type of events that there is not would never be equal.
-fn check_type(at: usize, path: &Path, test: &Test) -> Result<(), Mistake> {
-    let (Root::EventType, Test::In(literals)) = (path.root, test) else {
-        return Ok(());
-    };
-    let names = EventType::ALL.map(EventType::name);
-    for literal in literals {
-        let text = match literal {
-            Literal::Text(text) if names.contains(&&**text) => continue,
-            Literal::Text(text) => text.as_str(),
-            Literal::Number(_) | Literal::Bool(_) | Literal::Null => "",
-        };
-        let meant = words::nearest(text, names).map_or(String::new(), |meant| format!(": did you mean \"{meant}\"?"));
-        return Err(Mistake::new(
-            at,
-            format!(
-                "there is no event type {literal}{meant} (there are \"{}\")",
-                names.join("\", \"")
-            ),
-        ));
-    }
-    Ok(())
 }
 
 #[cfg(test)]
