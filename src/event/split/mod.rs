@@ -226,7 +226,7 @@ impl<R: Read> Splitter<R> {
     /// Where the first element begins, if a colon and an array follow.
     fn array_behind(&mut self, mut at: usize) -> io::Result<Option<usize>> {
         for wanted in *b":[" {
-            while self.window.byte(at)?.is_some_and(|byte| byte.is_ascii_whitespace()) {
+            while at <= self.longest && self.window.byte(at)?.is_some_and(|byte| byte.is_ascii_whitespace()) {
                 at += 1;
             }
             if self.window.byte(at)? != Some(wanted) {
