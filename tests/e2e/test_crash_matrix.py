@@ -15,7 +15,7 @@ from testbed.matrix.points import Point
 from testbed.matrix.subjects import KINDS, Subject, make_subject
 from testbed.matrix.work import each, sample
 
-SAMPLE = {"user": 5, "role": 4, "function": 5, "instance": 6}
+SAMPLE = {"user": 4, "role": 3, "function": 4, "instance": 4}
 """Trials of each kind in the sample; each is a containment and a release that die."""
 
 

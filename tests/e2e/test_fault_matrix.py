@@ -11,7 +11,7 @@ from testbed.matrix.lane import Lane
 from testbed.matrix.subjects import KINDS
 from testbed.matrix.work import each, sample
 
-SAMPLE = {"user": 7, "role": 5, "function": 7, "instance": 6}
+SAMPLE = {"user": 6, "role": 4, "function": 6, "instance": 4}
 """Trials of each kind in the sample."""
 
 

@@ -18,7 +18,7 @@ from ..victims import unique
 from .points import Point
 from .subjects import Subject
 
-LEASE_MS = 3000
+LEASE_MS = 2000
 """Long enough for a holder that lives to renew it on a busy machine."""
 ATTEMPT_MS = 4000
 """Long enough for a machine that has much else to do: the emulators' own slowness is no fault to try."""
