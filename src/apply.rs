@@ -400,17 +400,21 @@ pub(crate) async fn confirm(work: &mut Work<'_>, member: &Member, tally: &mut Ta
         return;
     }
     tokio::time::sleep(work.deps.settings.confirm).await;
-    let holds = |step: &RecordedStep| {
-        let lasts = step.step.pause().is_none() && !step.step.exposes();
-        lasts && matches!(step.state, StepState::Applied | StepState::Unchanged)
-    };
-    let steps = work.record.steps.iter_mut().filter(|step| holds(step));
-    let holding = iter(steps).map(|step| async {
-        let outcome = hold(step, member, false).await;
-        (step, outcome)
-    });
-    let outcomes: Vec<_> = holding.buffer_unordered(AT_ONCE).collect().await;
-    for (step, outcome) in outcomes {
-        took(step, outcome, tally);
+    // Phase by phase, as they were made: what one needs may have to be repaired by the one before, such as our groups.
+    let phases: BTreeSet<u8> = work.record.steps.iter().map(|step| step.phase).collect();
+    for phase in phases {
+        let holds = |step: &RecordedStep| {
+            let lasts = step.step.pause().is_none() && !step.step.exposes();
+            lasts && step.phase == phase && matches!(step.state, StepState::Applied | StepState::Unchanged)
+        };
+        let steps = work.record.steps.iter_mut().filter(|step| holds(step));
+        let holding = iter(steps).map(|step| async {
+            let outcome = hold(step, member, false).await;
+            (step, outcome)
+        });
+        let outcomes: Vec<_> = holding.buffer_unordered(AT_ONCE).collect().await;
+        for (step, outcome) in outcomes {
+            took(step, outcome, tally);
+        }
     }
 }

@@ -19,7 +19,7 @@ use crate::notice::{Report, Stage};
 use crate::plan::Plan;
 use crate::record::{ATTEMPTS, Record, RecordedStep, Status, StepState};
 use crate::recording::{is_fresh, record_plan};
-use crate::request::Request;
+use crate::request::{Action, Request};
 use crate::wake::Wake;
 use crate::work::{Stop, Work};
 
@@ -138,7 +138,8 @@ async fn take_up(deps: &Deps, request: &Request, holder: &str, look: Look) -> Re
         None => Record::begin(request, Moment::now()),
     };
     let tally = Tally {
-        was_contained: record.status == Status::Contained,
+        // By another message: what an earlier delivery of this one has contained is still to be said.
+        was_contained: record.status == Status::Contained && record.seen(&request.message.id).is_none(),
         was_releasing: record.status == Status::Releasing,
         ..Tally::default()
     };
@@ -440,6 +441,16 @@ pub(crate) async fn finish(work: &mut Work<'_>, report: &Report) -> Result<(), S
     if work.unjournalled.is_some() {
         report = report.unjournalled(&work.deps.settings);
     }
+    if work.unjournalled.is_none() {
+        // Whoever has lost the record says nothing: the one that has it does. A release is not over until it was said: a record
+        // that is closed would have nothing to release for the next delivery.
+        let status = work.record.status;
+        if request.action == Action::Release {
+            work.record.status = Status::Releasing;
+        }
+        work.hold().await?;
+        work.record.status = status;
+    }
     let sent = work.deps.publisher.publish(&report).await;
     let seen = work.record.seen_mut(request);
     seen.ended = Some(report.stage);
@@ -460,7 +471,6 @@ mod tests {
     use super::*;
     use crate::admit::tests::request;
     use crate::record::tests::kept;
-    use crate::request::Action;
 
     #[test]
     fn only_what_was_contained_to_its_end_is_said_to_stand_when_it_can_not_be_looked_at() {

@@ -54,7 +54,6 @@ def opened_and_dead(lane: Lane) -> tuple[Subject, dict[str, Any]]:
     return subject, event
 
 
-@pytest.mark.xfail(strict=True, reason="the Failed of the third attempt ends what was begun, and the watch passes it over")
 def test_an_outage_that_outlasts_the_deliveries_leaves_no_instance_open_for_good(lanes: list[Lane]) -> None:
     lane = lanes[0]
     subject, event = opened_and_dead(lane)
@@ -69,7 +68,6 @@ def test_an_outage_that_outlasts_the_deliveries_leaves_no_instance_open_for_good
     assert subject.left_open() == []
 
 
-@pytest.mark.xfail(strict=True, reason="the watch passes over a containment that was begun, also when nobody holds it any more")
 def test_the_watch_finishes_what_neither_a_redelivery_nor_a_wake_up_does(lanes: list[Lane]) -> None:
     lane = lanes[0]
     with lane.bed.proxy.rule(fault="lose", service="sqs", action="SendMessage", caller=lane.name):

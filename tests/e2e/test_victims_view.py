@@ -3,7 +3,6 @@
 import threading
 from collections.abc import Callable
 
-import pytest
 from testbed.accounts import MEMBER
 from testbed.bed import Bed
 from testbed.cast import Cast
@@ -69,7 +68,6 @@ def test_once_it_is_called_contained_no_credential_of_it_gets_anything_done(bed:
     assert {left.kind for _, left in campaign.left if left.works() is False} == {"key of a contained user"}
 
 
-@pytest.mark.xfail(strict=True, reason="the second look makes the group and the isolation in it at once: the group isn't there yet")
 def test_an_instance_whose_isolation_group_lost_its_tag_in_the_window_is_isolated_in_another_one(
     another: Callable[..., Product], bed: Bed
 ) -> None:

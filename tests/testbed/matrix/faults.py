@@ -42,18 +42,9 @@ class Known:
         return self.service in ("", point.service) and self.action in ("", point.action) and trial.fault in self.faults
 
 
-KNOWN = (
-    Known(
-        "sns", "Publish", ("throttled three times",), ("no notice",),
-        "SNS says `Throttled`, which the SDK doesn't count as throttling: the notice is lost at the first one, without a retry",
-    ),
-    Known(
-        "", "", ("500 from then on",), ("more than one final notice", "without an error"),
-        "where the entity can't be looked at again, each delivery and each wake-up mails Failed, since none holds the record "
-        "then; and the wake-ups use the attempts up, so that the last delivery is a silent copy and its error is not returned",
-        strict=False,
-    ),
-)
+KNOWN: tuple[Known, ...] = ()
+"""None at present."""
+
 OCCURRENCES = 3
 """How many calls alike are hit one by one: the changes of an interface are so many, the entries of an ACL are all alike."""
 
