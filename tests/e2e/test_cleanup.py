@@ -70,7 +70,8 @@ class Place:
         return str(acl["NetworkAclId"])
 
     def terminate(self, instance: Instance) -> None:
-        """Ends an instance with its interfaces."""
+        """Ends an instance with its interfaces, which containment has protected against that."""
+        self.ec2().modify_instance_attribute(InstanceId=instance.id, DisableApiTermination={"Value": False})
         self.ec2().terminate_instances(InstanceIds=[instance.id])
         left = [{"Name": "network-interface-id", "Values": instance.interfaces}]
         for interface in self.ec2().describe_network_interfaces(Filters=left)["NetworkInterfaces"]:

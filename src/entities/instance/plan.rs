@@ -25,9 +25,9 @@ use crate::steps::written;
 
 /// A group's minimum gives way to standby; a release puts it back after the instance has left standby.
 const MAKE_ROOM: u8 = 5;
-/// The deny, the evidence kept from being destroyed, and the groups that the swap needs.
+/// The deny, and the evidence kept from being destroyed.
 const PREPARE: u8 = 10;
-/// Snapshots are started, and timeouts shortened.
+/// Snapshots are started, timeouts shortened, and the groups made that the swap needs: the cut needs none of these.
 const EVIDENCE: u8 = 30;
 /// Interfaces become open, so that their connections become untracked.
 const OPEN: u8 = 40;
@@ -228,9 +228,9 @@ fn groups(plan: &mut Plan, entity: &Entity, own: &[&InterfaceFacts], settles: bo
             place: place.clone(),
         };
         if settles {
-            plan.steps.push(Planned::new(PREPARE, group(Purpose::Untracking), None));
+            plan.steps.push(Planned::new(EVIDENCE, group(Purpose::Untracking), None));
         }
-        plan.steps.push(Planned::new(PREPARE, group(Purpose::Isolation), None));
+        plan.steps.push(Planned::new(EVIDENCE, group(Purpose::Isolation), None));
     }
 }
 
