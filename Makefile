@@ -3,7 +3,7 @@
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
 .NOTPARALLEL: # one cargo at a time: two builds of the EC2 client need more memory than most machines have
-.PHONY: help demo test test-all figures bench bench-rules picture picture-check check package deploy fmt fmt-check lint templates clippy doc unit tools e2e clean
+.PHONY: help demo test test-all forget-permissions figures bench bench-rules picture picture-check check package deploy fmt fmt-check lint templates clippy doc unit tools e2e clean
 
 PYTHON ?= python3
 PYTEST_ARGS ?= -n 2
@@ -36,7 +36,12 @@ demo: $(PACKAGE) tools $(VENV) ## Lock four victims down and release them again,
 test: unit $(PACKAGE) e2e ## All tests, those end to end on emulated AWS included
 
 test-all: export MATRIX = all
-test-all: unit package e2e ## The same with all of the crash and fault matrices, of which `test` runs a sample (hours)
+test-all: export PERMISSIONS_SEEN = $(ROOT)/target/permissions-seen
+test-all: forget-permissions unit package e2e ## The same with all of both matrices, of which `test` runs a sample (hours), and each right's user
+	@$(STAGE) "rights of the two roles that nothing uses" $(VENV_PYTHON) -m tests.testbed.permissions_used $(PERMISSIONS_SEEN)
+
+forget-permissions:
+	@rm -rf $(ROOT)/target/permissions-seen
 
 figures: $(PACKAGE) tools $(VENV) ## Measure the package: size, start, memory, round trips (JSON=1: as JSON)
 	@$(VENV_PYTHON) -m tests.testbed.figures $(if $(JSON),--json)
