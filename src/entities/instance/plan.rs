@@ -228,7 +228,8 @@ fn groups(plan: &mut Plan, entity: &Entity, own: &[&InterfaceFacts], settles: bo
             place: place.clone(),
         };
         if settles {
-            plan.steps.push(Planned::new(EVIDENCE, group(Purpose::Untracking), None));
+            plan.steps
+                .push(Planned::new(EVIDENCE, group(Purpose::Untracking), None));
         }
         plan.steps.push(Planned::new(EVIDENCE, group(Purpose::Isolation), None));
     }
