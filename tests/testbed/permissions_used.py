@@ -36,7 +36,7 @@ def seen(proxy: Proxy) -> set[str]:
     for call in proxy.calls():
         if call["principal"] is None and call["service"] in ("ec2", "iam", "autoscaling"):
             continue
-        if call["status"] == 200:
+        if 200 <= call["status"] < 300:
             action = f"{call['service']}:{call['action']}"
             found.update(SEVERAL.get(action, (action,)))
             if "TagSpecification" in call["text"]:
