@@ -106,8 +106,9 @@ def test_no_call_of_a_containment_is_denied(product: Product, bed: Bed) -> None:
     mark = product.bed.proxy.mark()
     product.contain(function.arn)
     product.release(function.arn)
-    calls = [call for call in product.bed.proxy.calls() if call["seq"] > mark]
+    calls = product.calls_about(function.name, mark)
     assert calls and {call["code"] for call in calls} == {None}
+    assert not [call for call in product.bed.proxy.calls() if call["seq"] > mark and call["status"] == 403]
 
 
 def test_the_notice_names_the_others_and_says_that_they_go_dark(product: Product, bed: Bed, function: Function) -> None:

@@ -55,8 +55,9 @@ def test_no_call_of_a_containment_is_denied(product: Product, user: User) -> Non
     mark = product.bed.proxy.mark()
     product.contain(user.arn)
     product.release(user.arn)
-    calls = [call for call in product.bed.proxy.calls() if call["seq"] > mark]
+    calls = product.calls_about(user.name, mark)
     assert calls and {call["code"] for call in calls} == {None}
+    assert not [call for call in product.bed.proxy.calls() if call["seq"] > mark and call["status"] == 403]
 
 
 def test_the_notice_says_all_that_a_tired_person_needs(product: Product, user: User) -> None:
