@@ -14,7 +14,7 @@ use crate::release;
 use crate::request::{Action, Request};
 use crate::wake::Wake;
 
-/// How many wake-ups follow one another at most.
+/// How many wake-ups follow one another at most; the last is delivered again and again.
 const MOST: u32 = 40;
 
 /// Looks at the record that a wake-up names, and finishes what its message has begun and nobody works on.
@@ -57,9 +57,12 @@ pub(crate) async fn carry_on(deps: &Deps, request: &Request) -> Outcome {
     }
 }
 
+/// Stores the wake-up that follows. After the last one there is none: that one fails until its work is done, so that SQS delivers it
+/// again, every quarter of an hour for a day (`WakeQueue` in the hub's template), and the function's errors show it.
 async fn relay(deps: &Deps, wake: &Wake) -> Result<(), Failure> {
     if wake.after >= MOST {
-        return Ok(());
+        let why = format!("{MOST} wake-ups came for {}, and its work is not done", wake.record);
+        return Err(deps.wakeups.refused("TooManyWakeups", why));
     }
     let next = Wake {
         after: wake.after + 1,
@@ -71,7 +74,10 @@ async fn relay(deps: &Deps, wake: &Wake) -> Result<(), Failure> {
 
 async fn again(deps: &Deps, wake: Wake, why: &str) -> Outcome {
     match relay(deps, &wake).await {
-        Ok(()) => Outcome::Silent,
+        Ok(()) => {
+            tracing::warn!(record = wake.record, "to be tried again: {why}");
+            Outcome::Silent
+        }
         Err(failure) => Outcome::Retry(format!("{why}; {failure}")),
     }
 }

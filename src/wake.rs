@@ -73,13 +73,16 @@ impl Wakeups {
     /// What SQS answers; then there is no wake-up.
     pub async fn store(&self, wake: &Wake, delay: Duration) -> Result<(), Failure> {
         let call = "sqs:SendMessage";
-        let body = serde_json::to_string(wake)
-            .map_err(|error| Failure::own(call, &self.queue, &self.hub, "NotWritten", error.to_string()))?;
+        let body = serde_json::to_string(wake).map_err(|error| self.refused("NotWritten", error.to_string()))?;
         let seconds = i32::try_from(delay.min(LONGEST_DELAY).as_secs()).unwrap_or(900);
         let message = self.client.send_message().queue_url(&self.queue).message_body(body);
         let answer = message.delay_seconds(seconds).send().await;
         answer
             .map(drop)
             .map_err(|error| Failure::of(call, &self.queue, &self.hub, &error))
+    }
+    /// That a wake-up is not stored, for a reason of our own.
+    pub(crate) fn refused(&self, code: &str, why: String) -> Failure {
+        Failure::own("sqs:SendMessage", &self.queue, &self.hub, code, why)
     }
 }

@@ -154,6 +154,18 @@ def test_a_forged_wake_up_does_nothing(product: Product, bed: Bed, vpc: Vpc) -> 
     assert instance.state() == before and product.mailbox.stages(instance.id) == []
 
 
+def test_the_last_wake_up_is_delivered_again_until_its_record_can_be_read(product: Product) -> None:
+    broken = {"status": 500, "code": "InternalServerError", "message": "no"}
+    for after, ends in ((39, True), (40, False)):
+        wake = {"record": f"aws/{MEMBER}/us-east-1/ec2-instance/i-{after}", "containment": "0123456789abcdef", "message": "m1", "after": after}
+        event = {"Records": [{"eventSource": "aws:sqs", "messageId": "m", "body": json.dumps(wake)}]}
+        with product.bed.proxy.rule(fault="refuse", service="dynamodb", action="GetItem", contains=wake["record"], **broken):
+            error = product.invoke(event)["error"]
+        assert (error is None) == ends, "a wake-up that stores no other must fail, or SQS takes it for done"
+        # Nothing is left to do once the record can be read and isn't there.
+        assert product.invoke(event)["error"] is None
+
+
 def test_an_interface_that_is_attached_in_the_settle_is_isolated_too(settling: Product, bed: Bed, vpc: Vpc) -> None:
     instance = make_instance(bed.endpoints, vpc)
     own, mark = vpc.group(), bed.proxy.mark()
