@@ -34,7 +34,8 @@ const RECORDS_AT_ONCE: usize = 16;
 /// When the looks after `Contained` come, in multiples of the pause before it (5 s): after 5 and after 15 seconds.
 const LOOKS_AFTER: [u32; 2] = [1, 2];
 
-/// What is left of an invocation's time when the watch ends, in seconds: what it has not come to, the next one begins with.
+/// What is left of an invocation's time when the watch ends, in seconds: the next runs come to the rest, since none begins where
+/// another began.
 const SPARE_SECONDS: u64 = 60;
 
 /// What came of looking at one record.
@@ -83,8 +84,9 @@ pub(crate) async fn all(deps: &Deps) -> Result<(), JournalError> {
         let account: Vec<&str> = key.splitn(3, '/').take(2).collect();
         by_account.entry(account.join("/")).or_default().push(key);
     }
-    let looking = iter(by_account.into_values()).for_each_concurrent(RECORDS_AT_ONCE, |keys| {
+    let looking = iter(by_account.into_values()).for_each_concurrent(RECORDS_AT_ONCE, |mut keys| {
         async move {
+            begin_elsewhere(&mut keys, Moment::now());
             for key in keys {
                 if Moment::now().plus_seconds(SPARE_SECONDS) > deps.deadline() {
                     tracing::warn!(key, "the watch has no time left: the next run comes to it");
@@ -98,6 +100,12 @@ pub(crate) async fn all(deps: &Deps) -> Result<(), JournalError> {
     looking.await;
     tracing::info!(open, "watched");
     Ok(())
+}
+
+/// Turns the order, so that where a run has no time for all, none is always last. The milliseconds of a schedule are as good as chance.
+fn begin_elsewhere(keys: &mut [String], now: Moment) {
+    let first = usize::try_from(now.millis()).unwrap_or_default() % keys.len().max(1);
+    keys.rotate_left(first);
 }
 
 async fn look_and_log(deps: &Deps, key: &str) {
@@ -312,5 +320,25 @@ async fn gone(deps: &Deps, stored: Stored, request: &Request, holder: &str, fail
     match release::take_up(deps, &release, holder, Some(stored)).await {
         Ok(_) => Looked::Cleared,
         Err(stop) => Looked::Failed(format!("{stop:?}")),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_record_is_the_first_of_some_run_and_none_is_lost() {
+        let keys: Vec<String> = (0..7).map(|number| number.to_string()).collect();
+        let mut firsts = BTreeSet::new();
+        for millis in 0..7 {
+            let mut turned = keys.clone();
+            begin_elsewhere(&mut turned, Moment::from_millis(1_700_000_000_000 + millis));
+            firsts.insert(turned[0].clone());
+            turned.sort();
+            assert_eq!(turned, keys);
+        }
+        assert_eq!(firsts.len(), keys.len());
+        begin_elsewhere(&mut [], Moment::from_millis(1));
     }
 }
