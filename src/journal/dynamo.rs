@@ -151,28 +151,21 @@ impl Table {
     }
 
     pub(super) async fn open_records(&self) -> Result<Vec<Result<Stored, JournalError>>, JournalError> {
-        let mut found = Vec::new();
-        let mut from = None;
-        loop {
-            let call = self
-                .client
-                .query()
-                .table_name(&self.name)
-                .index_name("open")
-                .key_condition_expression("#open = :yes")
-                .expression_attribute_names("#open", "open")
-                .expression_attribute_values(":yes", text("yes"))
-                .set_exclusive_start_key(from);
-            let answer = self.within("dynamodb:Query", call.send()).await?;
-            found.extend(answer.items.unwrap_or_default().iter().map(stored));
-            from = answer.last_evaluated_key.filter(|key| !key.is_empty());
-            if from.is_none() {
-                return Ok(found);
-            }
-        }
+        Ok(self.open_items(None).await?.iter().map(stored).collect())
     }
 
     pub(super) async fn open_keys(&self) -> Result<Vec<String>, JournalError> {
+        let items = self.open_items(Some("pk")).await?;
+        let keys = items
+            .iter()
+            .filter_map(|item| item.get("pk").and_then(|pk| pk.as_s().ok()));
+        Ok(keys
+            .filter_map(|pk| pk.strip_prefix("record/").map(str::to_owned))
+            .collect())
+    }
+
+    /// The items of all open records, or of each only the attributes of this projection.
+    async fn open_items(&self, projection: Option<&str>) -> Result<Vec<Item>, JournalError> {
         let mut found = Vec::new();
         let mut from = None;
         loop {
@@ -182,16 +175,12 @@ impl Table {
                 .table_name(&self.name)
                 .index_name("open")
                 .key_condition_expression("#open = :yes")
-                .projection_expression("pk")
+                .set_projection_expression(projection.map(str::to_owned))
                 .expression_attribute_names("#open", "open")
                 .expression_attribute_values(":yes", text("yes"))
                 .set_exclusive_start_key(from);
             let answer = self.within("dynamodb:Query", call.send()).await?;
-            let items = answer.items.unwrap_or_default();
-            let keys = items
-                .iter()
-                .filter_map(|item| item.get("pk").and_then(|pk| pk.as_s().ok()));
-            found.extend(keys.filter_map(|pk| pk.strip_prefix("record/").map(str::to_owned)));
+            found.extend(answer.items.unwrap_or_default());
             from = answer.last_evaluated_key.filter(|key| !key.is_empty());
             if from.is_none() {
                 return Ok(found);
