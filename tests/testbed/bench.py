@@ -14,12 +14,10 @@ pauses of 5 s in which IAM's changes come to hold are set to nothing, so that an
 `PEER_CMD` gets the same environment; it must speak Lambda's Runtime API.
 """
 
-import argparse
 import json
 import os
 import shlex
 import shutil
-import signal
 import statistics
 import sys
 import tempfile
@@ -34,8 +32,8 @@ import botocore
 from rich.table import Table
 
 from .accounts import HUB, MEMBER, REGION
-from .bed import REPOSITORY
 from .endpoint_process import Endpoint, endpoint_binary
+from .measuring import begin
 from .product import EXTERNAL_ID, sns_event
 from .round_trips import Call, chain
 from .runtime_api import Handled, Runtime
@@ -336,15 +334,7 @@ def ordered(cases: dict[str, dict[str, Any]]) -> list[str]:
 
 def main() -> int:
     """Measures, and prints."""
-    arguments = argparse.ArgumentParser(prog="python -m tests.testbed.bench", description="Measures the packaged function.")
-    arguments.add_argument("--json", action="store_true", help="print JSON instead of tables")
-    as_json = arguments.parse_args().json
-    package = Path(os.environ.get("PACKAGE_ZIP", REPOSITORY / "target" / "lambda" / "entity-lockdown.zip"))
-    for needed, target in ((package, "make package"), (endpoint_binary(), "make tools")):
-        if not needed.is_file():
-            sys.exit(f"error: {needed} is missing: run `{target}`")
-    for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, lambda number, _: sys.exit(128 + number))
+    package, as_json = begin("bench", endpoint_binary())
     folder = Path(tempfile.mkdtemp(prefix="lockdown-bench-"))
     endpoint = None
     try:

@@ -10,10 +10,8 @@ Round trips are counted, not timed, since a network's length is not the product'
 with the deny is the count. Connections are not in it: on AWS a cold process opens one to each service.
 """
 
-import argparse
 import json
 import os
-import signal
 import statistics
 import sys
 import zipfile
@@ -23,7 +21,8 @@ from typing import Any
 
 from rich.table import Table
 
-from .bed import REPOSITORY, Bed, proxy_binary, running_bed
+from .bed import Bed, proxy_binary, running_bed
+from .measuring import begin
 from .product import EXTERNAL_ID, Product, deploy_product
 from .round_trips import Call, chain
 from .runtime_api import Runtime
@@ -152,15 +151,7 @@ def table(figures: dict[str, Any]) -> Table:
 
 def main() -> int:
     """Measures, and prints."""
-    arguments = argparse.ArgumentParser(prog="python -m tests.testbed.figures", description="Measures the packaged function.")
-    arguments.add_argument("--json", action="store_true", help="print JSON instead of a table")
-    as_json = arguments.parse_args().json
-    package = Path(os.environ.get("PACKAGE_ZIP", REPOSITORY / "target" / "lambda" / "entity-lockdown.zip"))
-    for needed, target in ((package, "make package"), (proxy_binary(), "make tools")):
-        if not needed.is_file():
-            sys.exit(f"error: {needed} is missing: run `{target}`")
-    for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, lambda number, _: sys.exit(128 + number))
+    package, as_json = begin("figures", proxy_binary())
     try:
         with running_bed(keep_folder="KEEP_BED" in os.environ) as bed:
             figures = measure(package, bed)
