@@ -1,5 +1,6 @@
 """The command `lockdown` as a responder uses it, against the deployed product."""
 
+import time
 import json
 import os
 import shlex
@@ -86,6 +87,10 @@ def test_thirty_entities_go_in_two_messages(command: Command, bed: Bed) -> None:
 
 def test_a_plan_is_published_and_not_followed(command: Command, user: User) -> None:
     assert command.publish(user.arn, action="plan").code == DONE
+    # Nothing waited for it.
+    ends = time.monotonic() + 30
+    while not command.product.mailbox.stages(user.name) and time.monotonic() < ends:
+        time.sleep(0.1)
     assert command.product.mailbox.stages(user.name) == ["Planned"] and user.allowed()
     ran = command.publish(user.arn, action="plan", more=("--wait",))
     assert ran.code == USAGE and "mail" in ran.err
