@@ -167,10 +167,11 @@ impl<'a> Work<'a> {
 
     async fn write_once(&mut self, changes: &[ChangeWrite], hold: bool) -> Result<(), Unsaved> {
         let tries = Tries::begin();
+        // The same record with each try: one that took effect though its answer was lost is known by it.
+        self.note_sent();
+        self.record.changed = Moment::now();
         loop {
             let now = Moment::now();
-            self.note_sent();
-            self.record.changed = now;
             let stored = Stored {
                 record: self.record.clone(),
                 version: self.expected.unwrap_or(0) + 1,
@@ -192,6 +193,14 @@ impl<'a> Work<'a> {
                     }
                 }
                 Err(JournalError::Busy) => {}
+                // Nothing waits for a write that gives the lease up, and what has been said counts as said only with it: a record
+                // that stays as it is gets its final notice once more, from the wake-up that finds it.
+                Err(JournalError::Unreachable(failure)) if !hold && failure.passes() => {
+                    if !tries.next().await {
+                        return self.go_on_without(JournalError::Unreachable(failure));
+                    }
+                    continue;
+                }
                 Err(error @ (JournalError::Unreachable(_) | JournalError::Unreadable { .. })) => {
                     return self.go_on_without(error);
                 }
