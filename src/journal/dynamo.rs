@@ -27,8 +27,8 @@ const ITEMS_A_BATCH: usize = 100;
 /// The table, and the account that it is in.
 #[derive(Debug)]
 pub struct Table {
-    client: Client,
-    name: String,
+    pub(super) client: Client,
+    pub(super) name: String,
     account: String,
     patience: Duration,
 }
@@ -268,7 +268,7 @@ impl Table {
         }
     }
 
-    async fn within<T, E: ProvideErrorMetadata>(
+    pub(super) async fn within<T, E: ProvideErrorMetadata>(
         &self,
         call: &'static str,
         work: impl Future<Output = Result<T, SdkError<E>>>,
@@ -279,7 +279,7 @@ impl Table {
         }
     }
 
-    async fn conditional<T, E: ProvideErrorMetadata>(
+    pub(super) async fn conditional<T, E: ProvideErrorMetadata>(
         &self,
         call: &'static str,
         work: impl Future<Output = Result<T, SdkError<E>>>,
@@ -312,11 +312,11 @@ fn change_key(key: &str) -> AttributeValue {
     text(&format!("change/{key}"))
 }
 
-fn text(text: &str) -> AttributeValue {
+pub(super) fn text(text: &str) -> AttributeValue {
     AttributeValue::S(text.to_owned())
 }
 
-fn number(number: u64) -> AttributeValue {
+pub(super) fn number(number: u64) -> AttributeValue {
     AttributeValue::N(number.to_string())
 }
 
@@ -324,7 +324,7 @@ fn millis(moment: Moment) -> AttributeValue {
     AttributeValue::N(moment.millis().to_string())
 }
 
-fn unreadable(key: &str, problem: &str) -> JournalError {
+pub(super) fn unreadable(key: &str, problem: &str) -> JournalError {
     JournalError::Unreadable {
         key: key.to_owned(),
         problem: problem.to_owned(),

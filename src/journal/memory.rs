@@ -3,6 +3,9 @@
 use std::cell::RefCell;
 use std::collections::BTreeMap;
 
+use serde_json::Value;
+
+use super::notes::Note;
 use super::{ChangeItem, ChangeWrite, JournalError, Lease, Stored};
 
 /// Records and changes by their keys.
@@ -10,11 +13,26 @@ use super::{ChangeItem, ChangeWrite, JournalError, Lease, Stored};
 pub struct Memory {
     records: RefCell<BTreeMap<String, Stored>>,
     changes: RefCell<BTreeMap<String, ChangeItem>>,
+    notes: RefCell<BTreeMap<String, Note>>,
 }
 
 impl Memory {
     pub(super) fn load(&self, key: &str) -> Result<Option<Stored>, JournalError> {
         Ok(self.records.borrow().get(key).cloned())
+    }
+
+    pub(super) fn note(&self, key: &str) -> Option<Note> {
+        self.notes.borrow().get(key).cloned()
+    }
+
+    pub(super) fn write_note(&self, key: &str, value: &Value, expected: Option<u64>) -> Result<(), JournalError> {
+        let mut notes = self.notes.borrow_mut();
+        if notes.get(key).map(|present| present.version) != expected {
+            return Err(JournalError::Conflict);
+        }
+        let (version, value) = (expected.unwrap_or(0) + 1, value.clone());
+        notes.insert(key.to_owned(), Note { version, value });
+        Ok(())
     }
 
     pub(super) fn open_records(&self) -> Vec<Result<Stored, JournalError>> {

@@ -1,11 +1,12 @@
 //! Where records are kept, and the rules by which they are written.
 //!
 //! Two kinds of items: a record for each entity, and an item for each change on each resource that keeps the first state before
-//! and the containments that hold it. Every write of a record is conditional on its version; whoever writes holds its lease.
+//! and the containments that hold it. Beside them stand [`notes`], small items of the automation. Every write of a record is conditional on its version; whoever writes holds its lease.
 
 pub mod dynamo;
 pub mod import;
 pub mod memory;
+pub mod notes;
 
 use std::collections::BTreeSet;
 use std::time::Duration;
