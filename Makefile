@@ -13,6 +13,8 @@ TARGET := $(abspath $(or $(CARGO_TARGET_DIR),target))
 BOOTSTRAP := $(TARGET)$(if $(CARGO_BUILD_TARGET),/$(CARGO_BUILD_TARGET))/release/bootstrap
 DEBUG := $(TARGET)$(if $(CARGO_BUILD_TARGET),/$(CARGO_BUILD_TARGET))/debug
 PACKAGE := target/lambda/entity-lockdown.zip
+# The rules that the function acts by: a folder of *.toml, the shipped ones or your own.
+RULES ?= rules
 SOURCES := Cargo.toml Cargo.lock $(shell find src -name '*.rs')
 TEMPLATES := $(wildcard cloudformation/*.yaml)
 VENV := .venv/.made
@@ -94,9 +96,10 @@ e2e: $(PACKAGE) tools $(VENV) ## The end-to-end tests alone (PYTEST_ARGS="-k wor
 package: $(PACKAGE) ## The function's package, target/lambda/entity-lockdown.zip
 	@$(PYTHON) .ci/check_package.py $(PACKAGE)
 
-$(PACKAGE): $(SOURCES) tests/testbed/zip.py
+$(PACKAGE): $(SOURCES) $(wildcard $(RULES)/*.toml) tests/testbed/zip.py
 	@$(STAGE) "package (a cold build takes about 15 minutes)" cargo build --release --locked --bin bootstrap
-	@$(PYTHON) tests/testbed/zip.py $(BOOTSTRAP) $@
+	@$(BOOTSTRAP) check-rules $(RULES) > /dev/null
+	@$(PYTHON) tests/testbed/zip.py $(BOOTSTRAP) $@ $(RULES)
 
 # Cargo itself decides whether there is anything to do.
 tools:
@@ -111,7 +114,7 @@ $(VENV): tests/testbed/requirements.txt
 # --- Real AWS ------------------------------------------------------------------------------------------------------------------
 
 deploy: package ## Deploy the hub to real AWS: BUCKET=... AUDIT_EMAIL=... FAILURE_EMAIL=... (cloudformation/deploy --help)
-	@cloudformation/deploy $(PACKAGE)
+	@CLOUD_TRAIL_SOURCES="$${CLOUD_TRAIL_SOURCES:-$$($(BOOTSTRAP) check-rules $(RULES))}" cloudformation/deploy $(PACKAGE)
 
 clean: ## Remove target/ and .venv/ (a CARGO_TARGET_DIR elsewhere may be somebody else's too, and stays)
 	@rm -rf .venv target

@@ -41,9 +41,12 @@ def main() -> None:
     size = package.stat().st_size
     with zipfile.ZipFile(package) as archive:
         found = problems(archive.read("bootstrap"), size)
+        rules = sum(name.startswith("rules/") for name in archive.namelist())
+    if not rules:
+        found.append("the package has no rules/*.toml, and without rules nothing is automatic: look at tests/testbed/zip.py")
     if found:
         sys.exit("\n".join(f"error: {problem}" for problem in found))
-    print(f"{package}: {size / 1e6:.1f} MB ({size} bytes)")
+    print(f"{package}: {size / 1e6:.1f} MB ({size} bytes), {rules} files of rules")
 
 
 if __name__ == "__main__":

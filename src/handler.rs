@@ -18,15 +18,17 @@ use crate::journal::Journal;
 use crate::moment::Moment;
 use crate::notice::{Publisher, Report, Stage};
 use crate::request::{Action, Message, Request};
+use crate::rules::RuleSet;
+use crate::rules::problem::Problems;
 use crate::settings::Settings;
 use crate::wake::{Wake, Wakeups};
-use crate::{execute, release, resume, watch};
+use crate::{automatic, execute, release, resume, watch};
 
 /// How many entities of a message are worked on at once.
-const AT_ONCE: usize = 8;
+pub(crate) const AT_ONCE: usize = 8;
 
-/// A wrong ExternalId is mailed once in so many seconds: a flood of such messages is no flood of mails.
-const REFUSAL_PAUSE_SECONDS: u64 = 600;
+/// What a flood of messages would have mailed again and again is mailed once in so many seconds.
+const PAUSE_SECONDS: u64 = 600;
 
 /// How many refusals are remembered, so that a copy of a message is refused silently.
 const REFUSALS_KEPT: usize = 1000;
@@ -44,15 +46,34 @@ pub struct Deps {
     pub publisher: Publisher,
     /// The wake-ups.
     pub wakeups: Wakeups,
+    /// What is done about events, or why the rules can't be loaded.
+    pub rules: Result<RuleSet, Problems>,
     /// What tells this process from all others.
     pub process: String,
     works: Cell<u64>,
     deadline: Cell<Moment>,
-    last_stranger: Cell<Option<Moment>>,
+    last_stranger: Pause,
+    last_without_rules: Pause,
     strangers: Cell<u64>,
     refused: RefCell<(HashSet<String>, VecDeque<String>)>,
     /// The records that this invocation has contained, to be looked at again before it ends.
     contained: RefCell<Vec<String>>,
+}
+
+/// Keeps one notice from being mailed again too soon.
+#[derive(Debug, Default)]
+struct Pause(Cell<Option<Moment>>);
+
+impl Pause {
+    /// Whether it may be mailed now; then the next pause begins.
+    fn is_over(&self) -> bool {
+        let now = Moment::now();
+        let over = self.0.get().is_none_or(|last| now >= last.plus_seconds(PAUSE_SECONDS));
+        if over {
+            self.0.set(Some(now));
+        }
+        over
+    }
 }
 
 /// How one request ended.
@@ -72,6 +93,9 @@ pub enum HandlerError {
     /// The event is of another shape; a retry brings it to the dead-letter queue, where it can be looked at.
     #[error(transparent)]
     NotAnSnsEvent(#[from] NotAnSnsEvent),
+    /// An event without what makes one; it is kept in the same way.
+    #[error("not an event that anything can be done about: {0}")]
+    BrokenEvent(String),
     /// Something failed that may work when the event is delivered again.
     #[error("{0}")]
     RetryCanHelp(String),
@@ -81,6 +105,7 @@ impl From<HandlerError> for Diagnostic {
     fn from(error: HandlerError) -> Self {
         let error_type = match &error {
             HandlerError::NotAnSnsEvent(_) => "NotAnSnsEvent",
+            HandlerError::BrokenEvent(_) => "BrokenEvent",
             HandlerError::RetryCanHelp(_) => "RetryCanHelp",
         };
         Self {
@@ -106,14 +131,27 @@ impl Deps {
             journal,
             publisher,
             wakeups,
+            rules: Ok(RuleSet::new(vec![], vec![])),
             process,
             works: Cell::new(0),
             deadline: Cell::default(),
-            last_stranger: Cell::new(None),
+            last_stranger: Pause::default(),
+            last_without_rules: Pause::default(),
             strangers: Cell::new(0),
             refused: RefCell::default(),
             contained: RefCell::default(),
         }
+    }
+
+    /// The same with these rules; without, there are none.
+    #[must_use]
+    pub fn with_rules(self, rules: Result<RuleSet, Problems>) -> Self {
+        Self { rules, ..self }
+    }
+
+    /// Whether a notice is due that there are no rules to judge events by.
+    pub(crate) fn says_that_rules_fail(&self) -> bool {
+        self.last_without_rules.is_over()
     }
 
     /// When the present invocation is ended by Lambda.
@@ -181,20 +219,14 @@ impl Deps {
 
     /// Refuses a message without the right secret: nothing of it is repeated, and not every one is mailed.
     async fn refuse_stranger(&self) {
-        let now = Moment::now();
         self.strangers.set(self.strangers.get() + 1);
         tracing::warn!(
             count = self.strangers.get(),
             "a message came without the right ExternalId"
         );
-        if self
-            .last_stranger
-            .get()
-            .is_some_and(|last| now < last.plus_seconds(REFUSAL_PAUSE_SECONDS))
-        {
+        if !self.last_stranger.is_over() {
             return;
         }
-        self.last_stranger.set(Some(now));
         let summary = format!(
             "A message without the right ExternalId was refused ({} since this process began): nothing was read or changed in any account",
             self.strangers.get()
@@ -205,7 +237,7 @@ impl Deps {
             "If not: see in CloudTrail who publishes to the request topic, and take that right away".to_owned(),
             format!(
                 "Further ones are logged and counted, and mailed again after {} minutes at the earliest",
-                REFUSAL_PAUSE_SECONDS / 60
+                PAUSE_SECONDS / 60
             ),
         ];
         self.publisher
@@ -215,6 +247,39 @@ impl Deps {
             })
             .await;
     }
+}
+
+/// Carries out what one invocation asks for, and answers whoever waits for it: with the notice that says how it ended, as JSON
+/// ([`Report`]). `id` is the invocation's; nobody waits for an answer to an event of another kind.
+///
+/// # Errors
+/// As [`handle`].
+pub async fn invoke(event: Value, id: &str, deadline: Moment, deps: &Deps) -> Result<Value, HandlerError> {
+    if !ingress::direct::is_one(&event) {
+        return handle(event, deadline, deps).await.map(|()| Value::Null);
+    }
+    deps.deadline.set(deadline);
+    deps.publisher.listen();
+    let delivery = ingress::direct::read(event, id, &deps.settings.request_topic);
+    let retries = if deps.admits(&delivery) {
+        handle_one(delivery, deps).await
+    } else {
+        deps.refuse_stranger().await;
+        let summary = "The request came without the right ExternalId: nothing was read or changed in any account";
+        return Ok(answer(&Report::bare(Stage::Refused, summary)));
+    };
+    // The last one: what came before it was on the way.
+    let said = deps.publisher.heard().pop();
+    watch::after(deps, deps.contained.take()).await;
+    match said {
+        _ if !retries.is_empty() => Err(HandlerError::RetryCanHelp(retries.join("; "))),
+        Some(report) => Ok(answer(&report)),
+        None => Ok(Value::Null),
+    }
+}
+
+fn answer(report: &Report) -> Value {
+    serde_json::to_value(report).unwrap_or_default()
 }
 
 /// Carries out all that an event asks for, before the deadline at which Lambda ends the invocation.
@@ -232,6 +297,11 @@ pub async fn handle(event: Value, deadline: Moment, deps: &Deps) -> Result<(), H
         return watch::all(deps)
             .await
             .map_err(|error| HandlerError::RetryCanHelp(error.to_string()));
+    }
+    if ingress::events::read(&event) {
+        let outcome = automatic::all(deps, &event).await;
+        watch::after(deps, deps.contained.take()).await;
+        return outcome;
     }
     let (admitted, strange): (Vec<_>, Vec<_>) = sns::read(event)?
         .into_iter()

@@ -4,6 +4,7 @@
 //!
 //! - [`ingress`] reads the event; [`request`] is what was asked, [`arn`] and [`entity`] what it names, [`settings`] what is configured.
 //! - [`event`] tells CloudTrail records and findings apart and what they name; [`rules`] decide what is done about them.
+//! - [`automatic`] does what they decide, with all that makes it less.
 //! - [`guard`] says what may never be touched.
 //! - [`entities`] survey AWS (one file a kind of entity) and [`plan`] the steps, purely.
 //! - [`record`] is what a containment is remembered by, [`journal`] where, [`admit`] decides what a request means for it.
@@ -14,6 +15,7 @@
 pub mod admit;
 mod apply;
 pub mod arn;
+pub mod automatic;
 pub mod aws;
 pub mod cidr;
 pub mod entities;

@@ -71,6 +71,9 @@ pub struct Claims {
     /// Who.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub requested_by: Option<String>,
+    /// Whose it is, as the rules and the entity's tags say: of what the automation contains alone.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub owners: Vec<String>,
 }
 
 /// One action on one entity.

@@ -19,6 +19,16 @@ const LEASE: Duration = Duration::from_secs(30);
 /// How long one attempt of a call may take, so that there is time for another one. Tests shorten it; the template does not.
 const ATTEMPT: Duration = Duration::from_secs(10);
 
+/// The products of AWS itself, as Security Hub names them in its two formats: their ARNs have no account (AWS Security Hub User Guide,
+/// "AWS service integrations").
+const PRODUCTS_OF_AWS: [&str; 2] = [
+    "arn:*:securityhub:*::product/aws/*",
+    "arn:*:securityhub:*::productv2/aws/*",
+];
+
+/// How many containments may begin automatically within an hour when nobody says otherwise.
+const MOST_AUTOMATIC: usize = 20;
+
 /// A shared secret: it can be compared, and never shown.
 #[derive(Clone)]
 pub struct Secret(String);
@@ -72,6 +82,15 @@ pub enum AutoScaling {
     Leave,
 }
 
+/// What is done about a finding that a person has sent on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum CustomAction {
+    /// Its entities are contained: that is what the person has decided.
+    Contain,
+    /// A notice says what it names.
+    Notify,
+}
+
 /// What the function was configured with.
 #[derive(Debug, Clone)]
 pub struct Settings {
@@ -93,6 +112,16 @@ pub struct Settings {
     pub audit_topic: String,
     /// Where notices of failure go as well.
     pub failure_topic: String,
+    /// The topic that takes requests: where a release of what was contained automatically can be published.
+    pub request_topic: String,
+    /// What a person means who sends a finding on by our custom action of Security Hub.
+    pub custom_action: CustomAction,
+    /// Patterns of the products whose findings can contain automatically.
+    pub trusted_products: Vec<String>,
+    /// How many containments may begin automatically within an hour.
+    pub most_automatic: usize,
+    /// The tag of an entity that names its owner.
+    pub owner_tag: String,
     /// The journal's table.
     pub journal_table: String,
     /// How long tracked connections get to become untracked; zero leaves the untracking group out.
@@ -169,6 +198,26 @@ impl Settings {
             region: optional("AWS_REGION").parse().ok(),
             audit_topic: required("AUDIT_TOPIC_ARN")?,
             failure_topic: required("FAILURE_TOPIC_ARN")?,
+            request_topic: required("REQUEST_TOPIC_ARN")?,
+            custom_action: match optional("CUSTOM_ACTION") {
+                "" | "contain" => CustomAction::Contain,
+                "notify" => CustomAction::Notify,
+                _ => return Err(wrong("CUSTOM_ACTION", "is neither `contain` nor `notify`")),
+            },
+            trusted_products: match list(optional("TRUSTED_PRODUCTS")) {
+                products if products.is_empty() => PRODUCTS_OF_AWS.map(str::to_owned).to_vec(),
+                products => products,
+            },
+            most_automatic: match optional("MAX_AUTOMATIC_PER_HOUR") {
+                "" => MOST_AUTOMATIC,
+                most => most
+                    .parse()
+                    .map_err(|_| wrong("MAX_AUTOMATIC_PER_HOUR", "is not a number of containments"))?,
+            },
+            owner_tag: match optional("OWNER_TAG") {
+                "" => "owner".to_owned(),
+                name => name.to_owned(),
+            },
             journal_table: required("JOURNAL_TABLE")?,
             settle: Duration::from_secs(seconds),
             confirm: milliseconds("CONFIRM_MILLISECONDS", CONFIRM),
@@ -259,6 +308,7 @@ pub(crate) mod tests {
             ("AWS_LAMBDA_FUNCTION_NAME", "entity-lockdown"),
             ("AUDIT_TOPIC_ARN", "arn:aws:sns:us-east-1:111111111111:audit"),
             ("FAILURE_TOPIC_ARN", "arn:aws:sns:us-east-1:111111111111:failure"),
+            ("REQUEST_TOPIC_ARN", "arn:aws:sns:us-east-1:111111111111:requests"),
             ("JOURNAL_TABLE", "journal"),
             (
                 "WAKE_QUEUE_URL",
@@ -299,6 +349,9 @@ pub(crate) mod tests {
             ("NETWORK_ACL", "sometimes"),
             ("AUTO_SCALING", "grow"),
             ("SNAPSHOTS", "2"),
+            ("REQUEST_TOPIC_ARN", ""),
+            ("CUSTOM_ACTION", "ignore"),
+            ("MAX_AUTOMATIC_PER_HOUR", "many"),
             ("FORENSIC_CIDRS", "10.0.0.0/24, everywhere"),
             ("FUNCTION_ROLE_ARN", "role"),
         ] {

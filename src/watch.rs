@@ -314,6 +314,7 @@ async fn gone(deps: &Deps, stored: Stored, request: &Request, holder: &str, fail
             reason: Some("the entity no longer exists".to_owned()),
             incident: None,
             requested_by: Some("the watch of entity-lockdown".to_owned()),
+            owners: request.claims.owners.clone(),
         },
         ..request.clone()
     };

@@ -6,6 +6,7 @@
 pub mod survey;
 
 use super::principal;
+use super::tags::Tags;
 use super::{Kind, Surveyed};
 use crate::arn::Arn;
 use crate::aws::{Failure, Member, Reason};
@@ -57,6 +58,10 @@ impl Surveyed for Function {
             action: "lambda:ListFunctions",
             used_for: "name the other functions that use a role",
         },
+        Permission {
+            action: "lambda:ListTags",
+            used_for: "see what a function's tags say about automatic containment",
+        },
     ];
     type Facts = FunctionFacts;
 
@@ -83,6 +88,10 @@ impl Surveyed for Function {
 
     async fn survey(entity: &Entity, member: &Member, _settings: &Settings) -> Result<FunctionFacts, Failure> {
         survey::survey(entity, member).await
+    }
+
+    async fn tags(entity: &Entity, member: &Member) -> Result<Tags, Failure> {
+        survey::tags(entity, member).await
     }
 
     fn plan(

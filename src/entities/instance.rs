@@ -10,6 +10,7 @@ mod survey;
 
 use std::collections::BTreeMap;
 
+use super::tags::Tags;
 use super::{Kind, Surveyed};
 use crate::arn::Arn;
 use crate::aws::{Failure, Member};
@@ -19,6 +20,7 @@ use crate::plan::Plan;
 use crate::record::Record;
 use crate::settings::Settings;
 use crate::steps::Permission;
+use crate::steps::instance::describe;
 use crate::steps::interface::{Groups, Interface};
 use crate::steps::principal::Principal;
 use crate::steps::tracking_timeouts::Timeouts;
@@ -179,6 +181,12 @@ impl Surveyed for Instance {
 
     async fn survey(entity: &Entity, member: &Member, settings: &Settings) -> Result<InstanceFacts, Failure> {
         survey::survey(entity, member, settings).await
+    }
+
+    async fn tags(entity: &Entity, member: &Member) -> Result<Tags, Failure> {
+        let instance = describe(member, &entity.name).await?;
+        let tags = instance.tags.unwrap_or_default();
+        Ok(tags.into_iter().filter_map(|tag| tag.key.zip(tag.value)).collect())
     }
 
     fn plan(

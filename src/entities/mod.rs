@@ -6,6 +6,7 @@ pub mod function;
 pub mod instance;
 pub mod principal;
 pub mod role;
+pub mod tags;
 pub mod user;
 
 use crate::arn::Arn;
@@ -16,6 +17,7 @@ use crate::plan::Plan;
 use crate::record::Record;
 use crate::settings::Settings;
 use crate::steps::Permission;
+use tags::Tags;
 
 /// One kind of entity.
 pub(crate) trait Surveyed {
@@ -36,6 +38,8 @@ pub(crate) trait Surveyed {
     fn parse(arn: &Arn) -> Option<Result<Entity, String>>;
     /// Reads AWS; changes nothing.
     async fn survey(entity: &Entity, member: &Member, settings: &Settings) -> Result<Self::Facts, Failure>;
+    /// Its tags: what its owners say about it.
+    async fn tags(entity: &Entity, member: &Member) -> Result<Tags, Failure>;
     /// The steps for these facts. Pure. What the record says of steps that could not be made decides on their fall-backs.
     fn plan(
         entity: &Entity,
@@ -100,6 +104,16 @@ macro_rules! kinds {
         pub(crate) async fn survey(entity: &Entity, member: &Member, settings: &Settings) -> Result<Facts, Failure> {
             match entity.kind {
                 $(Kind::$variant => <$module::$kind as Surveyed>::survey(entity, member, settings).await.map(|facts| Facts::$variant(Box::new(facts))),)+
+            }
+        }
+
+        /// Reads an entity's tags.
+        ///
+        /// # Errors
+        /// The call that failed; an entity that is gone is one.
+        pub(crate) async fn tags(entity: &Entity, member: &Member) -> Result<Tags, Failure> {
+            match entity.kind {
+                $(Kind::$variant => <$module::$kind as Surveyed>::tags(entity, member).await,)+
             }
         }
 

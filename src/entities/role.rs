@@ -1,6 +1,7 @@
 //! An IAM role, named itself or by one of its sessions: AWSDenyAll.
 
 use super::principal::{self, PrincipalFacts};
+use super::tags::Tags;
 use super::{Kind, Surveyed};
 use crate::arn::Arn;
 use crate::aws::{Failure, Member};
@@ -54,6 +55,13 @@ impl Surveyed for Role {
 
     async fn survey(entity: &Entity, member: &Member, _settings: &Settings) -> Result<PrincipalFacts, Failure> {
         principal::survey(PrincipalKind::Role, &entity.name, member).await
+    }
+
+    async fn tags(entity: &Entity, member: &Member) -> Result<Tags, Failure> {
+        let asked = member.iam.get_role().role_name(&entity.name).send().await;
+        let answer = asked.map_err(|error| member.failure("iam:GetRole", &entity.name, &error))?;
+        let tags = answer.role.and_then(|role| role.tags).unwrap_or_default();
+        Ok(tags.into_iter().map(|tag| (tag.key, tag.value)).collect())
     }
 
     fn plan(

@@ -3,6 +3,7 @@
 use futures_util::future::{OptionFuture, join};
 
 use super::principal::{self, PrincipalFacts};
+use super::tags::Tags;
 use super::{Kind, Surveyed};
 use crate::arn::Arn;
 use crate::aws::{Failure, Member};
@@ -65,6 +66,13 @@ impl Surveyed for User {
             // They come after the deny, which must not wait for them.
             keys: keys.unwrap_or_else(|| Ok(vec![])),
         })
+    }
+
+    async fn tags(entity: &Entity, member: &Member) -> Result<Tags, Failure> {
+        let asked = member.iam.get_user().user_name(&entity.name).send().await;
+        let answer = asked.map_err(|error| member.failure("iam:GetUser", &entity.name, &error))?;
+        let tags = answer.user.and_then(|user| user.tags).unwrap_or_default();
+        Ok(tags.into_iter().map(|tag| (tag.key, tag.value)).collect())
     }
 
     fn plan(entity: &Entity, facts: &UserFacts, settings: &Settings, record: Option<&Record>) -> Result<Plan, Refusal> {

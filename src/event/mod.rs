@@ -194,6 +194,44 @@ impl<'a> Event<'a> {
             .or_else(|| self.envelope_text("time").and_then(parsed))
     }
 
+    /// The id of the envelope that it came in.
+    pub fn envelope_id(&self) -> Option<&'a str> {
+        self.envelope_text("id")
+    }
+
+    /// When it was sent: by its envelope, else when it happened.
+    pub fn sent(&self) -> Option<Moment> {
+        let sent = self.envelope_text("time").and_then(|text| text.parse().ok());
+        sent.or_else(|| self.time())
+    }
+
+    /// The id of the custom action of Security Hub by which a person has sent it on.
+    pub fn custom_action(&self) -> Option<&'a str> {
+        let envelope = self.envelope?;
+        if envelope.text_at(&["detail-type"]) != Some(recognise::CUSTOM_ACTION) {
+            return None;
+        }
+        let action = envelope.get("resources")?.elements().first()?.text()?;
+        action.rsplit_once(":action/custom/").map(|(_, id)| id)
+    }
+
+    /// What it is, as its service has it: the type of a finding, the name of a call.
+    pub fn what(&self) -> &'a str {
+        let first = |names: &[&str]| self.root.at(names)?.elements().first()?.text();
+        let found = match self.kind {
+            EventType::CloudTrail => self.root.text_at(&["eventName"]),
+            EventType::GuardDuty => self.root.text_at(&["type"]),
+            EventType::SecurityHub => first(&["Types"]).or_else(|| self.root.text_at(&["GeneratorId"])),
+            EventType::Ocsf => first(&["finding_info", "types"]),
+        };
+        found.or_else(|| self.title()).unwrap_or("?")
+    }
+
+    /// What it says for people, where it does.
+    pub fn title(&self) -> Option<&'a str> {
+        self.text(&["eventName"], &["title"], &["Title"], &["finding_info", "title"])
+    }
+
     /// Who made a finding: the ARN of the product in Security Hub, its id in OCSF. `None` for what AWS itself wrote (CloudTrail
     /// records and GuardDuty's own envelopes).
     pub fn product(&self) -> Option<&'a str> {

@@ -135,12 +135,7 @@ fn content(attributes: &Attributes) -> Result<Content, String> {
             arns.len()
         ));
     }
-    let claim = |name| {
-        attributes
-            .text(name)
-            .map(|text| clean(text, LONGEST_CLAIM))
-            .filter(|text| !text.is_empty())
-    };
+    let claim = |name| attributes.text(name).and_then(clean_claim);
     let flag = |name| attributes.text(name) == Some("true");
     Ok(Content {
         action,
@@ -149,6 +144,7 @@ fn content(attributes: &Attributes) -> Result<Content, String> {
             reason: claim("Reason"),
             incident: claim("IncidentId"),
             requested_by: claim("RequestedBy"),
+            owners: vec![],
         },
         force: flag("Force"),
         reactivate_keys: flag("ReactivateKeys"),
@@ -201,6 +197,11 @@ impl Attributes {
             Some(_) => Err("the message attribute Arn is neither a String nor a String.Array".to_owned()),
         }
     }
+}
+
+/// A claim as it is kept, if anything is left of it.
+pub(super) fn clean_claim(text: &str) -> Option<String> {
+    Some(clean(text, LONGEST_CLAIM)).filter(|text| !text.is_empty())
 }
 
 fn clean(text: &str, longest: usize) -> String {

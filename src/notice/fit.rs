@@ -66,6 +66,15 @@ fn shorten_open(short: &mut Report, whole: &Report, kept: usize) {
         ("residue", keep(&mut short.residue, whole.residue.len(), kept)),
     ];
     note(short, left);
+    let rules = short.event.as_mut().map_or(0, |event| {
+        let whole = whole.event.as_ref().map_or(0, |event| event.rules.len());
+        keep(&mut event.rules, whole, kept)
+    });
+    let left = [
+        ("rules", rules),
+        ("entities", keep(&mut short.entities, whole.entities.len(), kept)),
+    ];
+    note(short, left);
 }
 
 /// Shortens a list, and says how many of the whole are left out of it.
@@ -87,7 +96,12 @@ fn cut_lines(short: &mut Report) {
             cut(why, LONGEST_LINE);
         }
     };
-    let lines = [&mut short.done, &mut short.steps, &mut short.not_done];
+    let lines = [
+        &mut short.done,
+        &mut short.steps,
+        &mut short.not_done,
+        &mut short.entities,
+    ];
     lines.into_iter().flatten().for_each(cut_line);
     let texts = [
         &mut short.residue,

@@ -4,6 +4,7 @@ use std::fmt::Write;
 
 use super::report::Line;
 use super::{Report, Stage};
+use crate::moment::Moment;
 
 /// SNS takes subjects of fewer than 100 ASCII characters without line breaks (SNS API Reference, "Publish").
 const LONGEST_SUBJECT: usize = 99;
@@ -53,6 +54,11 @@ pub fn body(report: &Report) -> String {
         }
     };
     list("UNJOURNALLED", &unjournalled(report), "");
+    let about = report.event.as_ref();
+    let rules: Vec<String> = about.map_or(vec![], |event| event.rules.iter().map(words).collect());
+    list("Rules that match", &rules, "rules");
+    let entities: Vec<String> = report.entities.iter().map(words).collect();
+    list("Entities of the event, and what is done", &entities, "entities");
     let steps: Vec<String> = report
         .steps
         .iter()
@@ -81,7 +87,16 @@ pub fn body(report: &Report) -> String {
     }
     text.push('\n');
     let claimed = &report.claimed;
+    let (at, id) = (
+        about.and_then(|event| event.at).map(Moment::for_people),
+        about.and_then(|event| event.id.clone()),
+    );
+    let owners = (!report.owners.is_empty()).then(|| report.owners.join(", "));
     for (name, value) in [
+        ("Event", id.as_ref()),
+        ("Happened", at.as_ref()),
+        ("Region", about.and_then(|event| event.region.as_ref())),
+        ("Owner", owners.as_ref()),
         ("Entity", report.entity.as_ref()),
         ("Account", report.account_id.as_ref()),
         ("Containment", report.containment_id.as_ref()),

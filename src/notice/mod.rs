@@ -31,6 +31,8 @@ pub enum Stage {
     Planned,
     /// Nothing was to do.
     Unchanged,
+    /// An event that rules are about.
+    Notified,
     /// What was contained had been changed by somebody since, and was locked again as far as that was possible.
     Drifted,
 }
@@ -40,7 +42,9 @@ impl Stage {
     pub fn is_trouble(self) -> bool {
         match self {
             Self::Partial | Self::Failed | Self::Refused | Self::Drifted => true,
-            Self::Started | Self::Contained | Self::Released | Self::Planned | Self::Unchanged => false,
+            Self::Started | Self::Contained | Self::Released | Self::Planned | Self::Unchanged | Self::Notified => {
+                false
+            }
         }
     }
 }

@@ -1,7 +1,9 @@
 //! Publishes notices. A failed one never stands in the way: it is logged and counted.
 
-use std::cell::Cell;
+use std::cell::{Cell, RefCell};
 use std::time::Duration;
+
+use serde_json::json;
 
 use super::{Report, fit, mail};
 use crate::aws::Failure;
@@ -23,6 +25,8 @@ pub struct Publisher {
     failure: String,
     hub: String,
     lost: Cell<u64>,
+    /// What has been said since somebody began to listen.
+    heard: RefCell<Option<Vec<Report>>>,
 }
 
 impl Publisher {
@@ -39,13 +43,27 @@ impl Publisher {
             failure,
             hub,
             lost: Cell::new(0),
+            heard: RefCell::new(None),
         }
+    }
+
+    /// Keeps what is said from here on, for somebody who waits for the answer.
+    pub(crate) fn listen(&self) {
+        self.heard.replace(Some(vec![]));
+    }
+
+    /// What was said since, oldest first, whether or not a topic has it.
+    pub(crate) fn heard(&self) -> Vec<Report> {
+        self.heard.take().unwrap_or_default()
     }
 
     /// Publishes a notice to the audit topic, and to the failure topic too where somebody must act. Says whether the audit topic
     /// has it.
     pub async fn publish(&self, report: &Report) -> bool {
-        if report.stage.is_trouble() {
+        if let Some(heard) = &mut *self.heard.borrow_mut() {
+            heard.push(report.clone());
+        }
+        if report.is_trouble() {
             let (audit, _) = tokio::join!(self.send(&self.audit, report), self.send(&self.failure, report));
             return audit;
         }
@@ -66,6 +84,14 @@ impl Publisher {
             ("EntityType", report.entity_type.map(str::to_owned)),
             ("AccountId", report.account_id.clone()),
             ("ContainmentId", report.containment_id.clone()),
+            (
+                "Severity",
+                report
+                    .event
+                    .as_ref()
+                    .and_then(|event| event.severity)
+                    .map(|one| one.to_string()),
+            ),
         ];
         for (name, value) in attributes {
             let value = value.map(|value| {
@@ -76,6 +102,12 @@ impl Publisher {
             });
             if let Some(Ok(value)) = value {
                 call = call.message_attributes(name, value);
+            }
+        }
+        if !report.owners.is_empty() {
+            let owners = MessageAttributeValue::builder().data_type("String.Array");
+            if let Ok(owners) = owners.string_value(json!(report.owners).to_string()).build() {
+                call = call.message_attributes("Owner", owners);
             }
         }
         let mut pause = FIRST_PAUSE;

@@ -35,6 +35,31 @@ impl Line {
     }
 }
 
+/// The event that a notice is about.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct About {
+    /// `cloudtrail`, `guardduty`, `securityhub` or `ocsf`.
+    #[serde(rename = "type")]
+    pub kind: &'static str,
+    /// Its id at its service.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub id: Option<String>,
+    /// The type of the finding, or the name of the call.
+    pub what: String,
+    /// When it happened.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub at: Option<Moment>,
+    /// Its region.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub region: Option<String>,
+    /// The severity that the rules give it, from 1, the highest, to 3.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub severity: Option<u8>,
+    /// The rules that match, with what they say.
+    pub rules: Vec<Line>,
+}
+
 /// What a notice says. The field names are stable: programs read them.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "camelCase")]
@@ -68,6 +93,18 @@ pub struct Report {
     pub at: Moment,
     /// The main thing, in a sentence or two.
     pub summary: String,
+    /// The event that it is about, where it is about one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub event: Option<About>,
+    /// The entities of that event, and what is done about each.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub entities: Vec<Line>,
+    /// Whose it is: the owners of the rules that match, and of the entities as their tags say.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub owners: Vec<String>,
+    /// Whether somebody must act, though its stage alone doesn't say so.
+    #[serde(skip)]
+    pub raised: bool,
     /// What holds, or was put back.
     pub done: Vec<Line>,
     /// What was not done, and why.
@@ -126,6 +163,10 @@ impl Report {
             claimed: Claims::default(),
             at: Moment::now(),
             summary: summary.into(),
+            event: None,
+            entities: vec![],
+            owners: vec![],
+            raised: false,
             done: vec![],
             not_done: vec![],
             steps: vec![],
@@ -161,6 +202,11 @@ impl Report {
             next: vec!["Nothing was changed. Publish a corrected message if something should be".to_owned()],
             ..Self::about(Stage::Refused, request, reason)
         }
+    }
+
+    /// Whether somebody must act: such notices go to the failure topic as well.
+    pub fn is_trouble(&self) -> bool {
+        self.raised || self.stage.is_trouble()
     }
 
     /// The steps of a plan that nobody has carried out.
@@ -301,6 +347,7 @@ impl Report {
             residue: record.residue.clone(),
             affected: record.affected.clone(),
             remarks: record.remarks.clone(),
+            owners: request.claims.owners.clone(),
             release_command: Some(release_command(record)),
             ..Self::about(stage, request, summary)
         }
@@ -318,7 +365,7 @@ pub fn release_command(record: &Record) -> String {
 
 /// A text as one word for a shell (POSIX, "Shell Command Language": quoting). An IAM path may hold any printable character, `$(...)`
 /// too, and whoever chose it is the one that is locked down.
-fn quoted(text: &str) -> String {
+pub(crate) fn quoted(text: &str) -> String {
     format!("'{}'", text.replace('\'', r"'\''"))
 }
 

@@ -83,7 +83,9 @@ pub struct Followed {
 /// What all ends together amount to: the worst of them.
 pub fn exit_of(all: &[Followed]) -> Exit {
     let one = |followed: &Followed| match followed.end {
-        End::Stage(Stage::Contained | Stage::Released | Stage::Unchanged | Stage::Planned) => Exit::Done,
+        End::Stage(Stage::Contained | Stage::Released | Stage::Unchanged | Stage::Planned | Stage::Notified) => {
+            Exit::Done
+        }
         End::Stage(Stage::Partial | Stage::Drifted) => Exit::Partial,
         End::Stage(Stage::Failed | Stage::Refused | Stage::Started) | End::Overtaken => Exit::Failed,
         End::TimedOut => Exit::TimedOut,

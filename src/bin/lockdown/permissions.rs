@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use entity_lockdown::automatic;
 use entity_lockdown::entities::Kind;
 use entity_lockdown::steps::Step;
 use entity_lockdown::trail;
@@ -33,7 +34,7 @@ struct Needed {
 fn needed() -> Vec<Needed> {
     let mut found: BTreeMap<&str, BTreeSet<&str>> = BTreeMap::new();
     let all = Kind::permissions().into_iter().chain(Step::permissions());
-    for permission in all.chain(trail::PERMISSIONS.iter().copied()) {
+    for permission in all.chain([trail::PERMISSIONS, automatic::PERMISSIONS].concat()) {
         found.entry(permission.action).or_default().insert(permission.used_for);
     }
     found

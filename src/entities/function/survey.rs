@@ -11,6 +11,7 @@ use super::name_and_qualifier;
 use crate::arn::{Arn, Partition};
 use crate::aws::{Failure, Member, Reason};
 use crate::entities::principal::{self, PrincipalFacts};
+use crate::entities::tags::Tags;
 use crate::entity::Entity;
 use crate::steps::concurrency::{Reserved, reserved};
 use crate::steps::event_source::{EventSource, Mapping};
@@ -86,6 +87,15 @@ impl FunctionFacts {
             ExecutionRole::OfAws(_) | ExecutionRole::Gone(_) | ExecutionRole::Unread(..) => None,
         })
     }
+}
+
+/// Its tags. `ListTags` takes the function's ARN, and no name.
+pub(super) async fn tags(entity: &Entity, member: &Member) -> Result<Tags, Failure> {
+    let (partition, region, account, name) = (entity.partition, entity.home(), &entity.account, &entity.name);
+    let arn = format!("arn:{partition}:lambda:{region}:{account}:function:{name}");
+    let asked = member.lambda.list_tags().resource(&arn).send().await;
+    let answer = asked.map_err(|error| member.failure("lambda:ListTags", &arn, &error))?;
+    Ok(answer.tags.unwrap_or_default().into_iter().collect())
 }
 
 /// Reads AWS; changes nothing.

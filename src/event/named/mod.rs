@@ -37,6 +37,8 @@ pub enum Subject {
         id: String,
         /// The account that the key is of, as the event says.
         account: Option<AccountId>,
+        /// The partition that it happened in.
+        partition: Partition,
     },
     /// An instance profile, whose role `GetInstanceProfile` tells.
     InstanceProfile(Arn),
@@ -197,8 +199,12 @@ impl Found {
     }
 
     fn access_key(&mut self, id: &str, account: &str, part: Part, why: &'static str) {
-        let (id, account) = (id.to_owned(), account.parse().ok());
-        self.push(Subject::AccessKey { id, account }, part, why);
+        let subject = Subject::AccessKey {
+            id: id.to_owned(),
+            account: account.parse().ok(),
+            partition: self.partition,
+        };
+        self.push(subject, part, why);
     }
 
     /// The account of the event, for ARNs that are made of its parts.

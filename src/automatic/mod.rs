@@ -1,0 +1,225 @@
+//! What is done about findings and calls without a person's asking: the rules say it, and everything else can only make it less.
+//!
+//! In the order in which an event meets it: what nobody acts on any more is left; the rules decide ([`crate::rules`]); what has come
+//! already is counted (`known`); each entity is judged by itself (`case`, `judge`), found (`resolve`), and asked for its tags; the
+//! brake (`brake`) lets so many through an hour; a notice tells of the event (`tell`), and leads on (`lead`); then the entities are
+//! contained as if a message had asked for it. Automation fails closed: whatever can't be read, nothing is contained for it.
+
+mod brake;
+mod case;
+mod judge;
+mod known;
+mod lead;
+mod resolve;
+mod tell;
+
+use futures_util::FutureExt;
+use futures_util::future::join;
+use serde_json::Value;
+use tracing::Instrument;
+
+pub use resolve::PERMISSIONS;
+
+use crate::aws::Failure;
+use crate::event::Event;
+use crate::event::json::Json;
+use crate::event::recognise::{NotAnEvent, recognise};
+use crate::handler::{Deps, HandlerError};
+use crate::journal::JournalError;
+use crate::moment::Moment;
+use crate::rules::{Decision, Response, Rule, RuleSet};
+use crate::settings::CustomAction;
+use judge::Work;
+use known::Seen;
+
+/// The id of our custom action of Security Hub, by which people send a finding on (Security Hub takes at most 20 characters).
+pub const CUSTOM_ACTION: &str = "EntityLockdown";
+
+/// Why an event could not be dealt with now.
+#[derive(Debug, thiserror::Error)]
+enum Unfinished {
+    #[error("{0}")]
+    Journal(#[from] JournalError),
+    #[error("{0}")]
+    Aws(#[from] Failure),
+    #[error("the rules can't be loaded")]
+    Rules,
+    #[error("{0}")]
+    Work(String),
+}
+
+/// Deals with each event in what EventBridge has delivered.
+///
+/// # Errors
+/// What a retry can help, and what is no event at all: Lambda delivers it again, and at last the dead-letter queue keeps it.
+pub(crate) async fn all(deps: &Deps, delivered: &Value) -> Result<(), HandlerError> {
+    let json = Json::of(delivered);
+    let (mut unfinished, mut broken) = (vec![], vec![]);
+    for event in recognise(&json) {
+        match event {
+            Ok(event) => {
+                let span = tracing::info_span!("event", kind = %event.kind, id = event.id());
+                if let Err(why) = one(deps, &event).instrument(span).boxed_local().await {
+                    unfinished.push(why.to_string());
+                }
+            }
+            Err(NotAnEvent::Other(what)) => tracing::info!("nothing is done about {what}"),
+            Err(NotAnEvent::Broken(what)) => broken.push(what),
+        }
+    }
+    if !unfinished.is_empty() {
+        Err(HandlerError::RetryCanHelp(unfinished.join("; ")))
+    } else if !broken.is_empty() {
+        Err(HandlerError::BrokenEvent(broken.join("; ")))
+    } else {
+        Ok(())
+    }
+}
+
+/// Deals with one event.
+async fn one(deps: &Deps, event: &Event<'_>) -> Result<(), Unfinished> {
+    let by_person = match event.custom_action() {
+        None => false,
+        Some(CUSTOM_ACTION) => true,
+        Some(other) => {
+            tracing::info!(action = other, "a custom action of somebody else's");
+            return Ok(());
+        }
+    };
+    if let Some(why) = event.never_acted_on() {
+        tracing::info!("nothing is done about {why}");
+        if by_person {
+            let refused = tell::refused(event, &format!("It is {why}, and nothing is done about those"));
+            deps.publisher.publish(&refused).await;
+        }
+        return Ok(());
+    }
+    let wanted = if by_person {
+        Wanted::by_person(deps.settings.custom_action)
+    } else {
+        Wanted::Rules(rules(deps, event).await?.decide(event, Moment::now()))
+    };
+    if let Some(name) = wanted.suppressed_by() {
+        tracing::info!(suppression = name, "suppressed");
+        return Ok(());
+    }
+    if wanted.strongest() == Response::Ignore {
+        tracing::info!(rules = wanted.names(), "nothing is to be done");
+        return Ok(());
+    }
+    act(&Work {
+        deps,
+        event,
+        wanted: &wanted,
+        by_person,
+    })
+    .await
+}
+
+/// Tells of an event, and carries out what is to be done.
+async fn act(work: &Work<'_>) -> Result<(), Unfinished> {
+    let known = work.known();
+    let told = match known.come(work.event.severity().unwrap_or_default()).await? {
+        Seen::New => false,
+        Seen::Left { told } => told,
+        Seen::Now => return Ok(()),
+        Seen::Again(count) => {
+            tracing::info!(count, "it has come before, and got no worse");
+            return Ok(());
+        }
+    };
+    let cases = work.judged(work.cases()).await?;
+    // A call that nobody is contained for now is told of once an hour, and those like it are counted.
+    let quiet = work
+        .alike()
+        .filter(|_| cases.iter().all(|case| case.response < Response::Contain));
+    if let Some(quiet) = quiet.as_ref().filter(|_| !told)
+        && was_told(quiet).await?
+    {
+        return Ok(known.ended().await?);
+    }
+    let notice = async {
+        if !told {
+            let report = work.notice(&work.with_owners(&cases).await);
+            work.deps.publisher.publish(&report).await;
+        }
+        if let Some(quiet) = &quiet {
+            quiet.ended().await?;
+        }
+        known.told().await
+    };
+    let (noted, unfinished) = join(notice, work.carry_out(&cases)).await;
+    if !unfinished.is_empty() {
+        return Err(Unfinished::Work(unfinished.join("; ")));
+    }
+    noted?;
+    Ok(known.ended().await?)
+}
+
+/// Whether another event like this one was told of within the hour.
+async fn was_told(alike: &known::Event<'_>) -> Result<bool, Unfinished> {
+    match alike.come(0.0).await? {
+        Seen::New | Seen::Left { .. } => Ok(false),
+        Seen::Now => Ok(true),
+        Seen::Again(count) => {
+            tracing::info!(count, "its like was told of within the hour");
+            Ok(true)
+        }
+    }
+}
+
+/// The rules, or the end of all automation.
+async fn rules<'d>(deps: &'d Deps, event: &Event<'_>) -> Result<&'d RuleSet, Unfinished> {
+    match &deps.rules {
+        Ok(rules) => Ok(rules),
+        Err(problems) => {
+            if deps.says_that_rules_fail() {
+                deps.publisher.publish(&tell::no_rules(event, problems)).await;
+            }
+            Err(Unfinished::Rules)
+        }
+    }
+}
+
+/// What a person or the rules want to be done.
+enum Wanted<'r> {
+    Person(Response),
+    Rules(Decision<'r>),
+}
+
+impl Wanted<'_> {
+    fn by_person(setting: CustomAction) -> Self {
+        Self::Person(match setting {
+            CustomAction::Contain => Response::Contain,
+            CustomAction::Notify => Response::Notify,
+        })
+    }
+
+    fn suppressed_by(&self) -> Option<&str> {
+        match self {
+            Self::Person(_) => None,
+            Self::Rules(decision) => decision.suppressed_by.first().map(|one| one.clause.name.as_str()),
+        }
+    }
+
+    fn strongest(&self) -> Response {
+        match self {
+            Self::Person(response) => *response,
+            Self::Rules(decision) => decision.response(),
+        }
+    }
+
+    /// The rules that match; a person's decision needs none.
+    fn rules(&self) -> impl Iterator<Item = &Rule> + Clone {
+        let rules = match self {
+            Self::Person(_) => &[],
+            Self::Rules(decision) => decision.matched.as_slice(),
+        };
+        rules.iter().copied()
+    }
+
+    fn names(&self) -> String {
+        let names: Vec<&str> = self.rules().map(|rule| rule.clause.name.as_str()).collect();
+        names.join(", ")
+    }
+}
