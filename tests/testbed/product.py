@@ -146,6 +146,7 @@ def deploy_product(bed: Bed, package: Path, name: str = "entity-lockdown", **par
     bucket, key = f"{name}-code", f"{hashlib.sha256(code).hexdigest()[:16]}.zip"
     s3.create_bucket(Bucket=bucket)
     s3.put_object(Bucket=bucket, Key=key, Body=code)
+    s3.put_object(Bucket=bucket, Key="hub.yaml", Body=(TEMPLATES / "entity-lockdown.yaml").read_bytes())
     role = f"Member-{name}"
     chosen = {
         "ExternalId": EXTERNAL_ID, "AuditEmail": "audit@example.com", "FailureEmail": "failure@example.com",
@@ -155,7 +156,7 @@ def deploy_product(bed: Bed, package: Path, name: str = "entity-lockdown", **par
         **parameters,
     }
     hub = bed.endpoints.client("cloudformation", HUB)
-    outputs = deploy_stack(hub, name, (TEMPLATES / "entity-lockdown.yaml").read_text(), chosen)
+    outputs = deploy_stack(hub, name, f"https://s3.amazonaws.com/{bucket}/hub.yaml", chosen)
     shared = {key: chosen[key] for key in ("InlineDeny", "FormerBoundaries") if key in chosen}
     member = bed.endpoints.client("cloudformation", MEMBER)
     deploy_stack(

@@ -9,10 +9,13 @@ class StackFailed(RuntimeError):
 
 
 def deploy_stack(client: Any, name: str, template: str, parameters: dict[str, str], seconds: float = 60.0) -> dict[str, str]:
-    """Creates a stack, waits for it, and returns its outputs by name."""
+    """Creates a stack of a template, waits for it, and returns its outputs by name.
+
+    `template` is its text, of which CloudFormation takes 51,200 bytes, or the URL of an object in S3.
+    """
     client.create_stack(
         StackName=name,
-        TemplateBody=template,
+        **{"TemplateURL" if template.startswith("https://") else "TemplateBody": template},
         Parameters=[{"ParameterKey": key, "ParameterValue": value} for key, value in parameters.items()],
         Capabilities=["CAPABILITY_NAMED_IAM"],
     )
