@@ -19,6 +19,10 @@ const LEASE: Duration = Duration::from_secs(30);
 /// How long one attempt of a call may take, so that there is time for another one. Tests shorten it; the template does not.
 const ATTEMPT: Duration = Duration::from_secs(10);
 
+/// CloudTrail shows an event within about 15 minutes, and the last call before the deny held is to be among them. Tests shorten it; the
+/// template does not.
+const TRACE_AFTER: Duration = Duration::from_secs(20 * 60);
+
 /// The products of AWS itself, as Security Hub names them in its two formats: their ARNs have no account (AWS Security Hub User Guide,
 /// "AWS service integrations").
 const PRODUCTS_OF_AWS: [&str; 2] = [
@@ -122,6 +126,8 @@ pub struct Settings {
     pub most_automatic: usize,
     /// The tag of an entity that names its owner.
     pub owner_tag: String,
+    /// Whether it is written into a finding of Security Hub what was done about it.
+    pub write_back: bool,
     /// The journal's table.
     pub journal_table: String,
     /// How long tracked connections get to become untracked; zero leaves the untracking group out.
@@ -132,6 +138,8 @@ pub struct Settings {
     pub lease: Duration,
     /// How long one attempt of a call may take.
     pub attempt: Duration,
+    /// How long after its opening a containment's traces are looked for in CloudTrail.
+    pub trace_after: Duration,
     /// What happens to a user's access keys.
     pub access_keys: AccessKeys,
     /// Patterns of ARNs that are never touched; `*` stands for any characters.
@@ -218,11 +226,17 @@ impl Settings {
                 "" => "owner".to_owned(),
                 name => name.to_owned(),
             },
+            write_back: match optional("WRITE_BACK") {
+                "" | "yes" => true,
+                "no" => false,
+                _ => return Err(wrong("WRITE_BACK", "is neither `yes` nor `no`")),
+            },
             journal_table: required("JOURNAL_TABLE")?,
             settle: Duration::from_secs(seconds),
             confirm: milliseconds("CONFIRM_MILLISECONDS", CONFIRM),
             lease: milliseconds("LEASE_MILLISECONDS", LEASE),
             attempt: milliseconds("ATTEMPT_MILLISECONDS", ATTEMPT),
+            trace_after: milliseconds("TRACE_MILLISECONDS", TRACE_AFTER),
             access_keys: match optional("ACCESS_KEYS") {
                 "" | "keep" => AccessKeys::Keep,
                 "deactivate" => AccessKeys::Deactivate,
@@ -351,6 +365,7 @@ pub(crate) mod tests {
             ("SNAPSHOTS", "2"),
             ("REQUEST_TOPIC_ARN", ""),
             ("CUSTOM_ACTION", "ignore"),
+            ("WRITE_BACK", "maybe"),
             ("MAX_AUTOMATIC_PER_HOUR", "many"),
             ("FORENSIC_CIDRS", "10.0.0.0/24, everywhere"),
             ("FUNCTION_ROLE_ARN", "role"),

@@ -219,8 +219,8 @@ impl<'a> Work<'a> {
         self.event.sent().unwrap_or_else(Moment::now)
     }
 
-    /// Contains and plans what is to be; says why a retry can help, where it can.
-    pub(super) async fn carry_out(&self, cases: &[Case]) -> Vec<String> {
+    /// Contains and plans what is to be, and says how each ended.
+    pub(super) async fn carry_out(&self, cases: &[Case]) -> Vec<(Request, Outcome)> {
         let asked = cases.iter().filter_map(|case| self.request(case));
         let work = iter(asked).map(|request| {
             async move {
@@ -229,16 +229,11 @@ impl<'a> Work<'a> {
                     Action::Contain | Action::Release => execute::contain(self.deps, &request).boxed_local().await,
                 };
                 tracing::info!(entity = %request.entity.named, action = %request.action, ?outcome, "request ended");
-                outcome
+                (request, outcome)
             }
             .boxed_local()
         });
-        let outcomes: Vec<Outcome> = work.buffer_unordered(AT_ONCE).collect().await;
-        let reasons = outcomes.into_iter().filter_map(|outcome| match outcome {
-            Outcome::Retry(reason) => Some(reason),
-            Outcome::Ended(_) | Outcome::Silent => None,
-        });
-        reasons.collect()
+        work.buffer_unordered(AT_ONCE).collect().await
     }
 
     fn request(&self, case: &Case) -> Option<Request> {

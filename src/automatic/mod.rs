@@ -3,7 +3,7 @@
 //! In the order in which an event meets it: what nobody acts on any more is left; the rules decide ([`crate::rules`]); what has come
 //! already is counted (`known`); each entity is judged by itself (`case`, `judge`), found (`resolve`), and asked for its tags; the
 //! brake (`brake`) lets so many through an hour; a notice tells of the event (`tell`), and leads on (`lead`); then the entities are
-//! contained as if a message had asked for it. Automation fails closed: whatever can't be read, nothing is contained for it.
+//! contained as if a message had asked for it, and Security Hub's console is told (`write_back`). Automation fails closed: whatever can't be read, nothing is contained for it.
 
 mod brake;
 mod case;
@@ -12,28 +12,33 @@ mod known;
 mod lead;
 mod resolve;
 mod tell;
+mod write_back;
 
 use futures_util::FutureExt;
 use futures_util::future::join;
 use serde_json::Value;
 use tracing::Instrument;
 
-pub use resolve::PERMISSIONS;
-
 use crate::aws::Failure;
 use crate::event::Event;
 use crate::event::json::Json;
 use crate::event::recognise::{NotAnEvent, recognise};
-use crate::handler::{Deps, HandlerError};
+use crate::handler::{Deps, HandlerError, Outcome};
 use crate::journal::JournalError;
 use crate::moment::Moment;
 use crate::rules::{Decision, Response, Rule, RuleSet};
 use crate::settings::CustomAction;
+use crate::steps::Permission;
 use judge::Work;
 use known::Seen;
 
 /// The id of our custom action of Security Hub, by which people send a finding on (Security Hub takes at most 20 characters).
 pub const CUSTOM_ACTION: &str = "EntityLockdown";
+
+/// What finding entities and writing back take in a member account.
+pub fn permissions() -> Vec<Permission> {
+    [resolve::PERMISSIONS, write_back::PERMISSIONS].concat()
+}
 
 /// Why an event could not be dealt with now.
 #[derive(Debug, thiserror::Error)]
@@ -148,7 +153,15 @@ async fn act(work: &Work<'_>) -> Result<(), Unfinished> {
         }
         known.told().await
     };
-    let (noted, unfinished) = join(notice, work.carry_out(&cases)).await;
+    let (noted, ended) = join(notice, work.carry_out(&cases)).await;
+    if work.deps.settings.write_back {
+        write_back::write(work.event, &ended, &work.deps.accounts).await;
+    }
+    let unfinished = ended.into_iter().filter_map(|(_, outcome)| match outcome {
+        Outcome::Retry(reason) => Some(reason),
+        Outcome::Ended(_) | Outcome::Silent => None,
+    });
+    let unfinished: Vec<String> = unfinished.collect();
     if !unfinished.is_empty() {
         return Err(Unfinished::Work(unfinished.join("; ")));
     }
@@ -222,4 +235,18 @@ impl Wanted<'_> {
         let names: Vec<&str> = self.rules().map(|rule| rule.clause.name.as_str()).collect();
         names.join(", ")
     }
+}
+
+/// All that is said of an event without AWS, for tests with events of any shape.
+#[cfg(test)]
+pub(crate) fn told(event: &Event<'_>) {
+    let settings = crate::settings::tests::settings();
+    let cases: Vec<_> = case::without_profiles_of_instances(crate::event::named::named(event))
+        .into_iter()
+        .map(|named| case::Case::of(event, named, Response::Contain, false, &settings))
+        .collect();
+    let report = tell::notice(event, std::iter::empty(), &cases, "topic");
+    let subject = crate::notice::mail::subject(&report);
+    assert!(subject.len() < 100 && subject.is_ascii(), "{subject}");
+    assert!(!crate::notice::mail::body(&report).contains('\u{0}'));
 }

@@ -7,7 +7,7 @@ use crate::event::named::{Named, Subject};
 use crate::steps::Permission;
 
 /// What finding takes in a member account.
-pub const PERMISSIONS: &[Permission] = &[
+pub(super) const PERMISSIONS: &[Permission] = &[
     Permission {
         action: "iam:GetAccessKeyLastUsed",
         used_for: "find the user of an access key that a finding names",

@@ -20,7 +20,7 @@ use crate::aws::{Failure, Reason};
 /// 15 minutes. A session lasts an hour, being chained (IAM User Guide, "Roles terms and concepts": role chaining).
 const RENEW_BEFORE: Duration = Duration::from_secs(16 * 60);
 
-/// A client, made when it is first used: most entities need one of the five, and making one takes as long as half a call.
+/// A client, made when it is first used: most entities need one of the six, and making one takes as long as half a call.
 pub type Made<T> = Rc<LazyCell<T, Box<dyn FnOnce() -> T>>>;
 
 fn when_used<T: 'static>(config: &Rc<SdkConfig>, make: fn(&SdkConfig) -> T) -> Made<T> {
@@ -47,6 +47,8 @@ pub struct Member {
     pub auto_scaling: Made<aws_sdk_autoscaling::Client>,
     /// CloudTrail.
     pub trail: Made<aws_sdk_cloudtrail::Client>,
+    /// Security Hub.
+    pub security_hub: Made<aws_sdk_securityhub::Client>,
 }
 
 impl Member {
@@ -62,6 +64,7 @@ impl Member {
             ec2: when_used(config, aws_sdk_ec2::Client::new),
             auto_scaling: when_used(config, aws_sdk_autoscaling::Client::new),
             trail: when_used(config, aws_sdk_cloudtrail::Client::new),
+            security_hub: when_used(config, aws_sdk_securityhub::Client::new),
         }
     }
 

@@ -365,6 +365,35 @@ def test_a_soar_gets_its_answer(automatic: Product, bed: Bed) -> None:
         assert EXTERNAL_ID not in json.dumps(refused)
 
 
+# --- Security Hub's console -----------------------------------------------------------------------------------------------------
+
+
+def test_a_finding_is_noted_what_became_of_it_and_a_failure_to_do_so_changes_nothing(automatic: Product, bed: Bed) -> None:
+    user = make_user(bed.endpoints)
+    event = security_hub({"Type": "AwsIamUser", "Id": user.arn}, Note={"Text": "ask Ada", "UpdatedBy": "bob"})
+    finding = event["detail"]["findings"][0]["Id"]
+    answer = json.dumps({"ProcessedFindings": [], "UnprocessedFindings": []})
+    with bed.proxy.rule(fault="lose", service="securityhub", contains=finding, body=answer):
+        handed(automatic, event)
+    [update] = bed.proxy.calls(service="securityhub", contains=finding)
+    assert (update["action"], update["status"], update["account"]) == ("BatchUpdateFindings", 200, MEMBER)
+    assert f"{user.arn}: Contained" in update["text"] and "ask Ada" in update["text"] and "NOTIFIED" in update["text"]
+    other = make_user(bed.endpoints)
+    refusal = {"fault": "refuse", "status": 403, "code": "AccessDeniedException", "message": "not allowed"}
+    with bed.proxy.rule(service="securityhub", **refusal):
+        handed(automatic, security_hub({"Type": "AwsIamUser", "Id": other.arn}))
+    assert not other.allowed()
+
+
+def test_nothing_is_written_back_where_that_is_off(bed: Bed, rules: Path) -> None:
+    product = deploy(bed, rules, WriteBack="no")
+    user = make_user(bed.endpoints)
+    event = security_hub({"Type": "AwsIamUser", "Id": user.arn})
+    handed(product, event)
+    assert not user.allowed()
+    assert not bed.proxy.calls(service="securityhub", contains=event["detail"]["findings"][0]["Id"])
+
+
 # --- Files ---------------------------------------------------------------------------------------------------------------------
 
 EVENTS = REPOSITORY / "tests" / "events"

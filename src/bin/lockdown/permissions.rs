@@ -34,7 +34,10 @@ struct Needed {
 fn needed() -> Vec<Needed> {
     let mut found: BTreeMap<&str, BTreeSet<&str>> = BTreeMap::new();
     let all = Kind::permissions().into_iter().chain(Step::permissions());
-    for permission in all.chain([trail::PERMISSIONS, automatic::PERMISSIONS].concat()) {
+    for permission in all
+        .chain(trail::PERMISSIONS.iter().copied())
+        .chain(automatic::permissions())
+    {
         found.entry(permission.action).or_default().insert(permission.used_for);
     }
     found
