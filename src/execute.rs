@@ -461,7 +461,7 @@ pub(crate) async fn finish(work: &mut Work<'_>, report: &Report) -> Result<(), S
         .happened(Moment::now(), format!("{}: {}", request.action, report.stage));
     // The notice is out: what still goes wrong here is for the log, and the next message for this entity.
     if let Err(stop) = work.close().await {
-        tracing::warn!(entity = %work.record.entity, "the record was not closed: {stop:?}");
+        tracing::warn!(entity = %work.record.entity, "the record was not closed: {stop}");
     }
     Ok(())
 }

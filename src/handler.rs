@@ -58,6 +58,8 @@ pub struct Deps {
     refused: RefCell<(HashSet<String>, VecDeque<String>)>,
     /// The records that this invocation has contained, to be looked at again before it ends.
     contained: RefCell<Vec<String>>,
+    /// The records whose traces this watch is to look for.
+    traces_due: RefCell<Vec<String>>,
 }
 
 /// Keeps one notice from being mailed again too soon.
@@ -140,6 +142,7 @@ impl Deps {
             strangers: Cell::new(0),
             refused: RefCell::default(),
             contained: RefCell::default(),
+            traces_due: RefCell::default(),
         }
     }
 
@@ -168,6 +171,16 @@ impl Deps {
     /// Notes a record that is to be looked at again before the invocation ends.
     pub(crate) fn look_again_at(&self, key: &str) {
         self.contained.borrow_mut().push(key.to_owned());
+    }
+
+    /// Notes a record whose traces are to be looked for at the end of the watch.
+    pub(crate) fn trace_later(&self, key: &str) {
+        self.traces_due.borrow_mut().push(key.to_owned());
+    }
+
+    /// Those records; none is left.
+    pub(crate) fn to_trace(&self) -> Vec<String> {
+        self.traces_due.take()
     }
 
     /// Refuses a request with a notice, once for a message and ARN.

@@ -9,7 +9,7 @@
 //! - [`entities`] survey AWS (one file a kind of entity) and [`plan`] the steps, purely.
 //! - [`record`] is what a containment is remembered by, [`journal`] where, [`admit`] decides what a request means for it.
 //! - [`steps`] change AWS and change it back (one file a kind of change), through [`aws`].
-//! - [`execute`] contains, [`release`] undoes, `resume` finishes what an invocation left ([`wake`]), `watch` repairs what drifts, [`notice`] tells people and programs.
+//! - [`execute`] contains, [`release`] undoes, `resume` finishes what an invocation left ([`wake`]), `watch` repairs what drifts, `traces` names what an identity had made, [`notice`] tells people and programs.
 //! - [`handler`] holds all of it together.
 
 pub mod admit;
@@ -22,6 +22,8 @@ pub mod entities;
 pub mod entity;
 pub mod event;
 pub mod execute;
+#[cfg(test)]
+mod fuzz;
 pub mod guard;
 pub mod handler;
 pub mod ingress;
@@ -37,6 +39,7 @@ mod resume;
 pub mod rules;
 pub mod settings;
 pub mod steps;
+mod traces;
 pub mod trail;
 pub mod wake;
 mod watch;

@@ -213,6 +213,9 @@ pub struct Record {
     /// What the watch has found changed and could not repair, and has told already.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub drift: Option<String>,
+    /// When it was looked for what the identity had changed in AWS before the deny held.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub traced: Option<Moment>,
     /// The messages seen, oldest first.
     pub messages: Vec<Seen>,
     /// The newest time of a message that was decided; older ones are stale.
@@ -240,6 +243,7 @@ impl Record {
             residue: vec![],
             remarks: vec![],
             drift: None,
+            traced: None,
             messages: vec![],
             newest: request.message.sent,
             history: vec![],

@@ -24,6 +24,7 @@ use crate::recording::{is_fresh, record_plan};
 use crate::release;
 use crate::request::{Action, Claims, Message, Request};
 use crate::resume::carry_on;
+use crate::traces::{self, Traces};
 use crate::trail;
 use crate::work::{Stop, Work};
 
@@ -49,6 +50,8 @@ pub(crate) enum Looked {
     Cleared,
     /// Work that an invocation had left undone was gone on with.
     Finished,
+    /// It was looked for what the identity had made, and that was told if there was any.
+    Traced,
     /// It could not be looked at now.
     Failed(String),
 }
@@ -98,8 +101,109 @@ pub(crate) async fn all(deps: &Deps) -> Result<(), JournalError> {
         .boxed_local()
     });
     looking.await;
+    trace_all(deps).await;
     tracing::info!(open, "watched");
     Ok(())
+}
+
+/// Looks for the traces of what is due, after all else: CloudTrail takes few calls, and nothing that is open waits for it.
+async fn trace_all(deps: &Deps) {
+    for key in deps.to_trace() {
+        if Moment::now().plus_seconds(SPARE_SECONDS) > deps.deadline() {
+            tracing::warn!(key, "there is no time left to ask CloudTrail: the next run does");
+            return;
+        }
+        log(&key, trace(deps, &key).boxed_local().await);
+    }
+}
+
+/// Tells once what the identity of a record had changed in AWS before its containment held.
+async fn trace(deps: &Deps, key: &str) -> Looked {
+    let holder = deps.new_holder();
+    let stored = match deps.journal.load(key).await {
+        Ok(Some(stored)) if !stored.held_by_another(&holder, Moment::now()) => stored,
+        Ok(_) => return Looked::Quiet,
+        Err(error) => return Looked::Failed(error.to_string()),
+    };
+    let now = Moment::now();
+    let Some(request) =
+        newest_containment(&stored.record).filter(|_| traces::is_due(&stored.record, &deps.settings, now))
+    else {
+        return Looked::Quiet;
+    };
+    let topic = &stored.record.topic;
+    let found = traces::find(&stored.record, &request.entity, &deps.settings, &deps.accounts, topic).await;
+    if let Err(failure) = &found
+        && !traces::is_too_late(&stored.record, now)
+    {
+        return Looked::Failed(failure.to_string());
+    }
+    let mut work = Work::new(deps, &request, stored.record.clone(), holder, Some(&stored));
+    work.record.traced = Some(now);
+    match tell_traces(&mut work, found).await {
+        Ok(()) => Looked::Traced,
+        Err(stop) => Looked::Failed(stop.to_string()),
+    }
+}
+
+async fn tell_traces(work: &mut Work<'_>, found: Result<Traces, Failure>) -> Result<(), Stop> {
+    let (now, request) = (Moment::now(), work.request);
+    let traces = match found {
+        Ok(traces) => traces,
+        Err(failure) => {
+            let what = format!(
+                "watch: what it had made could not be looked up in CloudTrail, and is tried no more: {failure}"
+            );
+            work.record.happened(now, what);
+            return work.close().await;
+        }
+    };
+    let regions = traces.regions.join(", ");
+    let what = format!(
+        "watch: {} changes of its own found in CloudTrail ({regions})",
+        traces.changes.len() + traces.more
+    );
+    work.record.happened(now, what);
+    // Whoever has the record tells it, and nobody twice.
+    work.hold().await?;
+    if !traces.changes.is_empty() {
+        work.deps
+            .publisher
+            .publish(&traces_report(request, &work.record, traces))
+            .await;
+    }
+    work.close().await
+}
+
+fn traces_report(request: &Request, record: &Record, traces: Traces) -> Report {
+    let summary = format!(
+        "The {} had changed these things in AWS before its containment held, or in the hour before. What it made lives on",
+        request.entity
+    );
+    let mut next = traces.next;
+    next.push("Look at each change. The containment's release undoes none of them".to_owned());
+    let mut remarks = vec![format!(
+        "CloudTrail was asked in {}: changes in other regions are not among them",
+        traces.regions.join(", ")
+    )];
+    if !traces.truncated.is_empty() {
+        let cut = traces.truncated.join(", ");
+        remarks.push(format!(
+            "There were more events than could be read in {cut}: look there yourself"
+        ));
+    }
+    if traces.more > 0 {
+        remarks.push(format!("{} more changes are not listed", traces.more));
+    }
+    Report {
+        containment_id: Some(record.containment.to_string()),
+        owners: request.claims.owners.clone(),
+        raised: true,
+        traces: traces.changes,
+        remarks,
+        next,
+        ..Report::about(Stage::Notified, request, summary)
+    }
 }
 
 /// Turns the order, so that where a run has no time for all, none is always last. The milliseconds of a schedule are as good as chance.
@@ -109,7 +213,11 @@ fn begin_elsewhere(keys: &mut [String], now: Moment) {
 }
 
 async fn look_and_log(deps: &Deps, key: &str) {
-    match look(deps, key).await {
+    log(key, look(deps, key).await);
+}
+
+fn log(key: &str, looked: Looked) {
+    match looked {
         Looked::Quiet => {}
         Looked::Failed(why) => tracing::warn!(key, "not watched now: {why}"),
         looked => tracing::warn!(key, "watched: {looked:?}"),
@@ -154,6 +262,9 @@ async fn look(deps: &Deps, key: &str) -> Looked {
     let unmade = stored.record.steps.iter().any(|step| step.state == StepState::Failed);
     let drifted = has_drifted(&stored.record, &member).await;
     if !further && !unmade && !drifted {
+        if traces::is_due(&stored.record, &deps.settings, Moment::now()) {
+            deps.trace_later(key);
+        }
         return Looked::Quiet;
     }
     let repairing = Repair {
@@ -166,7 +277,7 @@ async fn look(deps: &Deps, key: &str) -> Looked {
     match repairing.run(deps, stored, plan).await {
         Ok(true) => Looked::Drifted,
         Ok(false) => Looked::Quiet,
-        Err(stop) => Looked::Failed(format!("{stop:?}")),
+        Err(stop) => Looked::Failed(stop.to_string()),
     }
 }
 
@@ -320,7 +431,7 @@ async fn gone(deps: &Deps, stored: Stored, request: &Request, holder: &str, fail
     };
     match release::take_up(deps, &release, holder, Some(stored)).await {
         Ok(_) => Looked::Cleared,
-        Err(stop) => Looked::Failed(format!("{stop:?}")),
+        Err(stop) => Looked::Failed(stop.to_string()),
     }
 }
 

@@ -18,13 +18,16 @@ use crate::request::{Action, Request};
 const BUSY_AT_MOST: Duration = Duration::from_secs(20);
 
 /// Why work on a record ends before its time.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, thiserror::Error)]
 pub(crate) enum Stop {
     /// A release waits: the lease was given up.
+    #[error("a release waits for it")]
     Asked,
     /// Somebody else works on the record, or has changed it since it was loaded: the request is to be judged again.
+    #[error("somebody else works on it")]
     Lost,
     /// The journal failed, and a retry can help.
+    #[error("{0}")]
     Journal(JournalError),
 }
 

@@ -2,6 +2,8 @@
 //!
 //! Not a replacement for the test bed: it knows only what these tests ask for, and refuses everything else.
 
+mod histories;
+
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
 

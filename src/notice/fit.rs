@@ -108,6 +108,7 @@ fn cut_lines(short: &mut Report) {
         &mut short.affected,
         &mut short.remarks,
         &mut short.next,
+        &mut short.traces,
     ];
     texts.into_iter().flatten().for_each(|text| cut(text, LONGEST_LINE));
 }

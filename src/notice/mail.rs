@@ -59,6 +59,7 @@ pub fn body(report: &Report) -> String {
     list("Rules that match", &rules, "rules");
     let entities: Vec<String> = report.entities.iter().map(words).collect();
     list("Entities of the event, and what is done", &entities, "entities");
+    list("What it changed", &report.traces, "traces");
     let steps: Vec<String> = report
         .steps
         .iter()

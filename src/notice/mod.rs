@@ -31,7 +31,7 @@ pub enum Stage {
     Planned,
     /// Nothing was to do.
     Unchanged,
-    /// An event that rules are about.
+    /// News: an event that rules are about, or what a contained identity had made.
     Notified,
     /// What was contained had been changed by somebody since, and was locked again as far as that was possible.
     Drifted,

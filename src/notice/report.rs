@@ -99,6 +99,9 @@ pub struct Report {
     /// The entities of that event, and what is done about each.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub entities: Vec<Line>,
+    /// What the contained identity had changed in AWS by itself.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub traces: Vec<String>,
     /// Whose it is: the owners of the rules that match, and of the entities as their tags say.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub owners: Vec<String>,
@@ -165,6 +168,7 @@ impl Report {
             summary: summary.into(),
             event: None,
             entities: vec![],
+            traces: vec![],
             owners: vec![],
             raised: false,
             done: vec![],

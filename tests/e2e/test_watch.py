@@ -207,3 +207,70 @@ def test_the_schedule_is_deployed_and_can_be_turned_off(another: Callable[..., P
     assert any(on.outputs["FunctionName"] in target for target in targets)
     assert not any(off.outputs["FunctionName"] in target for target in targets)
     assert EXTERNAL_ID not in str(events.list_rules())
+
+
+# --- What the identity had made -----------------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def tracing(bed: Bed, package: Path) -> Product:
+    """A product that asks CloudTrail soon after a containment, and not after twenty minutes."""
+    product = deploy_product(bed, package, unique("lockdown"))
+    lead_to_proxy(bed, product.outputs["FunctionName"], TRACE_MILLISECONDS="1000", CONFIRM_MILLISECONDS="100")
+    return product
+
+
+def change(name: str, identity: dict[str, Any], answer: dict[str, Any], **more: Any) -> dict[str, Any]:
+    """A change as CloudTrail's LookupEvents tells it."""
+    detail = {"eventName": name, "recipientAccountId": MEMBER, "userIdentity": identity, "responseElements": answer, **more}
+    return {"EventId": f"e-{name}-{len(str(answer))}", "EventName": name, "ReadOnly": "false", "AccessKeyId": "AKIASTOLEN",
+            "EventTime": time.time(), "Username": "x", "Resources": [], "CloudTrailEvent": json.dumps(detail)}
+
+
+def traces(product: Product, about: str) -> list[Any]:
+    return [notice for notice in product.mailbox.notices(about) if notice.stage == "Notified"]
+
+
+@pytest.mark.parametrize("kind", ["user", "role"])
+def test_what_an_identity_made_before_its_deny_held_is_named_once(tracing: Product, bed: Bed, kind: str) -> None:
+    if kind == "user":
+        victim: Any = make_user(bed.endpoints)
+        identity = {"type": "IAMUser", "arn": victim.arn}
+    else:
+        victim = make_role(bed.endpoints)
+        identity = {"type": "AssumedRole", "sessionContext": {"sessionIssuer": {"arn": victim.arn}}}
+    other = {"type": "IAMUser", "arn": f"arn:aws:iam::{MEMBER}:user/somebody"}
+    tracing.contain(victim.arn)
+    time.sleep(1.5)
+    made = f"arn:aws:iam::{MEMBER}:user/mallory"
+    trail = {"Events": [
+        change("CreateUser", identity, {"user": {"arn": made}}),
+        change("CreateUser", other, {"user": {"arn": f"arn:aws:iam::{MEMBER}:user/wanted"}}),
+        change("AttachUserPolicy", identity, {}, errorCode="AccessDenied"),
+    ]}
+    refused = {"fault": "refuse", "service": "cloudtrail", "action": "LookupEvents", "status": 403, "code": "AccessDenied"}
+    with bed.proxy.rule(**refused):
+        watch(tracing)
+    assert not traces(tracing, victim.name), "what could not be asked is asked again"
+    with bed.proxy.rule(fault="lose", service="cloudtrail", action="LookupEvents", body=json.dumps(trail)):
+        watch(tracing)
+        watch(tracing)
+    [notice] = traces(tracing, victim.name)
+    assert notice.json["traces"] and "CreateUser" in notice.json["traces"][0]
+    assert len(notice.json["traces"]) == 1
+    assert f"--entity-arn '{made}'" in notice.mail and "wanted" not in notice.mail
+    assert tracing.mailbox.on_topic(tracing.outputs["FailureTopicArn"], victim.name)
+    tracing.release(victim.arn)
+    assert victim.allowed()
+
+
+def test_an_identity_that_made_nothing_is_not_told_of(tracing: Product, bed: Bed) -> None:
+    user = make_user(bed.endpoints)
+    tracing.contain(user.arn)
+    time.sleep(1.5)
+    with bed.proxy.rule(fault="lose", service="cloudtrail", action="LookupEvents", body=json.dumps({"Events": []})):
+        watch(tracing)
+    mark = bed.proxy.mark()
+    watch(tracing)
+    assert not traces(tracing, user.name)
+    assert not [c for c in bed.proxy.calls(after=mark, service="cloudtrail") if user.name in c["text"]]
