@@ -3,7 +3,7 @@
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
 .NOTPARALLEL: # one cargo at a time: two builds of the EC2 client need more memory than most machines have
-.PHONY: help demo test test-all forget-permissions figures bench bench-rules picture picture-check check package deploy fmt fmt-check lint templates clippy doc unit tools e2e clean
+.PHONY: help demo test test-all forget-permissions figures bench bench-rules load picture picture-check check package deploy fmt fmt-check lint templates clippy doc unit tools e2e clean
 
 PYTHON ?= python3
 PYTEST_ARGS ?= -n 2
@@ -54,6 +54,9 @@ picture: ## Draw README's picture again, from the plan that the code makes
 
 bench: $(PACKAGE) tools $(VENV) ## Measure the package against an endpoint that answers at once, or in 20 ms (JSON=1; PEER_CMD)
 	@$(VENV_PYTHON) -m tests.testbed.bench $(if $(JSON),--json)
+
+load: $(PACKAGE) tools $(VENV) ## Contain 1,000 entities in a burst, 200 copies of a message, a throttled account (LOAD_ARGS, JSON=1)
+	@$(VENV_PYTHON) -m tests.testbed.load $(if $(JSON),--json) $(LOAD_ARGS)
 
 bench-rules: ## Measure how fast rules are tried (BENCH_ARGS="--megabytes 1000", JSON=1: as JSON)
 	@$(STAGE) "command (a cold build takes about 15 minutes)" cargo build --release --locked --bin lockdown

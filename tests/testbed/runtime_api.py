@@ -139,10 +139,17 @@ class Runtime:
 
     def peak_memory(self) -> int:
         """The most that was ever resident, in bytes (proc(5), `VmHWM`)."""
+        return self._memory("VmHWM")
+
+    def memory(self) -> int:
+        """What is resident now, in bytes (proc(5), `VmRSS`)."""
+        return self._memory("VmRSS")
+
+    def _memory(self, name: str) -> int:
         for line in Path(f"/proc/{self.process.pid}/status").read_text().splitlines():
-            if line.startswith("VmHWM:"):
+            if line.startswith(f"{name}:"):
                 return int(line.split()[1]) * 1024
-        raise RuntimeError("the kernel tells no VmHWM")
+        raise RuntimeError(f"the kernel tells no {name}")
 
     def processor_ms(self) -> float:
         """How long its threads have run so far, in milliseconds: what other programs do at the same time is not in it."""

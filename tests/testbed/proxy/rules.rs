@@ -2,7 +2,8 @@
 //!
 //! A rule matches by `service`, `action`, `contains` (in path and decoded body) and `caller` (in the caller's ARN, if the proxy
 //! saw the session being made, or else in path and body; each optional), leaves the first `skip` matching calls alone and then
-//! hits `count` times (absent: always). `fault` says what happens:
+//! hits `count` times (absent: always). With `per_second` so many matching calls a second are left alone, and only the others
+//! hit: a limit, as AWS has them. `fault` says what happens:
 //! `lose` (the answer of a success, nothing forwarded; `body` replaces the answer), `refuse` (`status`, `code`, `message`),
 //! `throttle`, `delay` (`ms`; later rules still apply), `cut` (connection closed, nothing forwarded), `cut_after` (forwarded,
 //! then closed), `hold` (kept until the rule is removed or the caller is gone, then closed, nothing forwarded) and `hold_after`
@@ -16,6 +17,7 @@
 //! What AWS refuses of such a resource is refused.
 
 use std::sync::{Mutex, PoisonError};
+use std::time::Instant;
 
 use serde::{Deserialize, Serialize};
 
@@ -96,6 +98,11 @@ pub struct Rule {
     pub skip: u32,
     /// Hits left; absent: no limit.
     pub count: Option<u32>,
+    /// Matching calls that are left alone in each second, as many of them at once.
+    pub per_second: Option<u32>,
+    /// How many may come at this moment, and when that was so (a token bucket).
+    #[serde(skip)]
+    bucket: Option<(f64, Instant)>,
     /// Hits so far.
     #[serde(default)]
     pub hits: u32,
@@ -130,7 +137,10 @@ impl Rule {
     }
 
     /// Counts a matching call; true if it is to be hit.
-    fn hit(&mut self) -> bool {
+    fn hit(&mut self, now: Instant) -> bool {
+        if self.is_within_limit(now) {
+            return false;
+        }
         if self.skip > 0 {
             self.skip -= 1;
             return false;
@@ -142,6 +152,20 @@ impl Rule {
         }
         self.hits += 1;
         true
+    }
+}
+
+impl Rule {
+    /// Whether the limit of calls a second lets this one through.
+    fn is_within_limit(&mut self, now: Instant) -> bool {
+        let Some(limit) = self.per_second.map(f64::from) else {
+            return false;
+        };
+        let (left, then) = self.bucket.unwrap_or((limit, now));
+        let left = (left + now.saturating_duration_since(then).as_secs_f64() * limit).min(limit);
+        let within = left >= 1.0;
+        self.bucket = Some((if within { left - 1.0 } else { left }, now));
+        within
     }
 }
 
@@ -199,10 +223,11 @@ impl Rules {
 
     /// The rules that hit this call: delays in their order, then at most one fault that ends it.
     pub fn hits(&self, call: &Call, caller: Option<&str>) -> Vec<Rule> {
+        let now = Instant::now();
         self.with(|_, rules| {
             let mut found = Vec::new();
             for rule in rules.iter_mut().filter(|rule| !rule.fault.is_appearance()) {
-                if rule.matches(call, caller) && rule.hit() {
+                if rule.matches(call, caller) && rule.hit(now) {
                     found.push(rule.clone());
                     if rule.fault != Fault::Delay {
                         break;
@@ -263,5 +288,25 @@ impl Appearances {
     /// How many rules of a direction and an address family a network ACL is said to take.
     pub fn acl_quota(&self, acl: &str) -> Option<usize> {
         self.value(Fault::AclQuota, acl)?.parse().ok()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+
+    #[test]
+    fn a_limit_lets_so_many_a_second_through_and_hits_the_rest() {
+        let mut rule: Rule = serde_json::from_str(r#"{"fault": "throttle", "per_second": 20}"#).expect("a rule");
+        let start = Instant::now();
+        let mut hits = |after: u64, calls: usize| {
+            let now = start + Duration::from_millis(after);
+            (0..calls).filter(|_| rule.hit(now)).count()
+        };
+        assert_eq!(hits(0, 30), 10);
+        assert_eq!(hits(100, 5), 3, "two more came in a tenth of a second");
+        assert_eq!(hits(60_000, 30), 10, "a long pause saves no more than a second's");
     }
 }
