@@ -272,15 +272,14 @@ pub async fn invoke(event: Value, id: &str, deadline: Moment, deps: &Deps) -> Re
         return handle(event, deadline, deps).await.map(|()| Value::Null);
     }
     deps.deadline.set(deadline);
-    deps.publisher.listen();
     let delivery = ingress::direct::read(event, id, &deps.settings.request_topic);
-    let retries = if deps.admits(&delivery) {
-        handle_one(delivery, deps).await
-    } else {
+    if !deps.admits(&delivery) {
         deps.refuse_stranger().await;
         let summary = "The request came without the right ExternalId: nothing was read or changed in any account";
         return Ok(answer(&Report::bare(Stage::Refused, summary)));
-    };
+    }
+    deps.publisher.listen();
+    let retries = handle_one(delivery, deps).await;
     // The last one: what came before it was on the way.
     let said = deps.publisher.heard().pop();
     watch::after(deps, deps.contained.take()).await;

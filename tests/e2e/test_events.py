@@ -305,9 +305,11 @@ def test_broken_rules_contain_nothing_say_so_once_and_keep_the_event(bed: Bed, p
     broken = with_rules(package, tmp_path, RULES.replace('action = "contain"', 'action = "contian"', 1))
     product = deploy(bed, broken)
     user = make_user(bed.endpoints)
-    for _ in range(2):
-        answer = product.invoke(guardduty(STOLEN, of_user(user.name)))
-        assert answer["error"] == "RetryCanHelp", answer
+    event = guardduty(STOLEN, of_user(user.name))
+    answer = product.invoke(event)
+    assert answer["error"] == "RetryCanHelp", answer
+    product.invoke(event, asynchronously=True)
+    assert user.name in product.dead_letter(seconds=90)
     [said] = [notice.json for notice in product.mailbox.notices("can't be loaded")]
     assert said["stage"] == "Failed" and "contian" in said["summary"] and "test.toml" in said["summary"]
     assert user.allowed()
