@@ -188,7 +188,7 @@ impl Asked<'_> {
                 .and_then(|text| serde_json::from_str(text).ok());
             let detail: Value = detail.unwrap_or_default();
             let reads = event.read_only() == Some("true");
-            let failed = !detail["errorCode"].is_null();
+            let failed = detail.get("errorCode").is_some_and(|code| !code.is_null());
             let theirs = self.who.iter().any(|one| is_by(one, event, &detail));
             if reads || failed || !theirs || !known.insert(event.event_id().unwrap_or_default()) {
                 continue;
@@ -221,45 +221,49 @@ impl Asked<'_> {
 
 /// Whether an event is one of theirs.
 fn is_by(who: &Who, event: &Event, detail: &Value) -> bool {
-    let identity = &detail["userIdentity"];
+    let identity = detail.get("userIdentity").unwrap_or(&Value::Null);
     match who {
-        Who::User(arn) => match identity["arn"].as_str() {
+        Who::User(arn) => match text(identity, "/arn") {
             Some(caller) => caller == arn.to_string() || session_issuer(identity) == Some(&arn.to_string()),
             None => event.username() == Some(name_of(arn)),
         },
         Who::Role(arn) => session_issuer(identity) == Some(&arn.to_string()),
         // "ROLE-ID:SESSION-NAME", and an instance's sessions are named by its id.
-        Who::Instance(id) => identity["principalId"]
-            .as_str()
+        Who::Instance(id) => text(identity, "/principalId")
             .and_then(|principal| principal.rsplit_once(':'))
             .is_some_and(|(_, session)| session == id),
     }
 }
 
 fn session_issuer(identity: &Value) -> Option<&str> {
-    identity["sessionContext"]["sessionIssuer"]["arn"].as_str()
+    text(identity, "/sessionContext/sessionIssuer/arn")
 }
 
 /// The entity that a call has made or armed, as an ARN.
 fn made(detail: &Value, partition: Partition) -> Option<String> {
-    let answer = &detail["responseElements"];
-    let asked = &detail["requestParameters"];
-    let account = detail["recipientAccountId"].as_str()?;
-    let user = |name: &Value| Some(format!("arn:{partition}:iam::{account}:user/{}", name.as_str()?));
-    match detail["eventName"].as_str()? {
-        "CreateUser" => answer["user"]["arn"].as_str().map(str::to_owned),
-        "CreateRole" => answer["role"]["arn"].as_str().map(str::to_owned),
-        "CreateAccessKey" => user(&answer["accessKey"]["userName"]),
-        "CreateLoginProfile" | "UpdateLoginProfile" => user(&asked["userName"]),
-        "UpdateAssumeRolePolicy" => asked["roleName"]
-            .as_str()
-            .map(|name| format!("arn:{partition}:iam::{account}:role/{name}")),
+    let account = text(detail, "/recipientAccountId")?;
+    let named = |kind: &str, pointer: &str| {
+        let name = text(detail, pointer)?;
+        Some(format!("arn:{partition}:iam::{account}:{kind}/{name}"))
+    };
+    let answered = |pointer: &str| text(detail, pointer).map(str::to_owned);
+    match text(detail, "/eventName")? {
+        "CreateUser" => answered("/responseElements/user/arn"),
+        "CreateRole" => answered("/responseElements/role/arn"),
+        "CreateAccessKey" => named("user", "/responseElements/accessKey/userName"),
+        "CreateLoginProfile" | "UpdateLoginProfile" => named("user", "/requestParameters/userName"),
+        "UpdateAssumeRolePolicy" => named("role", "/requestParameters/roleName"),
         // CloudTrail writes the name of Lambda's calls with the version of the API behind it.
         name if name.starts_with("CreateFunction") || name.starts_with("UpdateFunctionCode") => {
-            answer["functionArn"].as_str().map(str::to_owned)
+            answered("/responseElements/functionArn")
         }
         _ => None,
     }
+}
+
+/// The text at a JSON pointer (RFC 6901).
+fn text<'d>(json: &'d Value, pointer: &str) -> Option<&'d str> {
+    json.pointer(pointer)?.as_str()
 }
 
 fn sentence(event: &Event) -> String {
