@@ -1,8 +1,5 @@
 //! Holds the way of a message together: event in, notices out, and an error exactly when a retry can help.
 
-use std::cell::{Cell, RefCell};
-use std::collections::{HashSet, VecDeque};
-
 use futures_util::future::join;
 use futures_util::stream::iter;
 use futures_util::{FutureExt, StreamExt};
@@ -10,73 +7,18 @@ use lambda_runtime::Diagnostic;
 use serde_json::Value;
 use tracing::Instrument;
 
-use crate::aws::Accounts;
+pub use crate::deps::Deps;
 use crate::guard;
 use crate::ingress;
 use crate::ingress::sns::{self, Content, Delivery, NotAnSnsEvent};
-use crate::journal::Journal;
 use crate::moment::Moment;
-use crate::notice::{Publisher, Report, Stage};
+use crate::notice::{Report, Stage};
 use crate::request::{Action, Message, Request};
-use crate::rules::RuleSet;
-use crate::rules::problem::Problems;
-use crate::settings::Settings;
-use crate::wake::{Wake, Wakeups};
+use crate::wake::Wake;
 use crate::{automatic, execute, release, resume, watch};
 
 /// How many entities of a message are worked on at once.
 pub(crate) const AT_ONCE: usize = 8;
-
-/// What a flood of messages would have mailed again and again is mailed once in so many seconds.
-const PAUSE_SECONDS: u64 = 600;
-
-/// How many refusals are remembered, so that a copy of a message is refused silently.
-const REFUSALS_KEPT: usize = 1000;
-
-/// All that the work needs, made once for the process.
-#[derive(Debug)]
-pub struct Deps {
-    /// What is configured.
-    pub settings: Settings,
-    /// The member accounts.
-    pub accounts: Accounts,
-    /// The journal.
-    pub journal: Journal,
-    /// The notices.
-    pub publisher: Publisher,
-    /// The wake-ups.
-    pub wakeups: Wakeups,
-    /// What is done about events, or why the rules can't be loaded.
-    pub rules: Result<RuleSet, Problems>,
-    /// What tells this process from all others.
-    pub process: String,
-    works: Cell<u64>,
-    deadline: Cell<Moment>,
-    last_stranger: Pause,
-    last_without_rules: Pause,
-    strangers: Cell<u64>,
-    refused: RefCell<(HashSet<String>, VecDeque<String>)>,
-    /// The records that this invocation has contained, to be looked at again before it ends.
-    contained: RefCell<Vec<String>>,
-    /// The records whose traces this watch is to look for.
-    traces_due: RefCell<Vec<String>>,
-}
-
-/// Keeps one notice from being mailed again too soon.
-#[derive(Debug, Default)]
-struct Pause(Cell<Option<Moment>>);
-
-impl Pause {
-    /// Whether it may be mailed now; then the next pause begins.
-    fn is_over(&self) -> bool {
-        let now = Moment::now();
-        let over = self.0.get().is_none_or(|last| now >= last.plus_seconds(PAUSE_SECONDS));
-        if over {
-            self.0.set(Some(now));
-        }
-        over
-    }
-}
 
 /// How one request ended.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -117,151 +59,6 @@ impl From<HandlerError> for Diagnostic {
     }
 }
 
-impl Deps {
-    /// Puts the parts together.
-    pub fn new(
-        settings: Settings,
-        accounts: Accounts,
-        journal: Journal,
-        publisher: Publisher,
-        wakeups: Wakeups,
-        process: String,
-    ) -> Self {
-        Self {
-            settings,
-            accounts,
-            journal,
-            publisher,
-            wakeups,
-            rules: Ok(RuleSet::new(vec![], vec![])),
-            process,
-            works: Cell::new(0),
-            deadline: Cell::default(),
-            last_stranger: Pause::default(),
-            last_without_rules: Pause::default(),
-            strangers: Cell::new(0),
-            refused: RefCell::default(),
-            contained: RefCell::default(),
-            traces_due: RefCell::default(),
-        }
-    }
-
-    /// The same with these rules; without, there are none.
-    #[must_use]
-    pub fn with_rules(self, rules: Result<RuleSet, Problems>) -> Self {
-        Self { rules, ..self }
-    }
-
-    /// Whether a notice is due that there are no rules to judge events by.
-    pub(crate) fn says_that_rules_fail(&self) -> bool {
-        self.last_without_rules.is_over()
-    }
-
-    /// When the present invocation is ended by Lambda.
-    pub(crate) fn deadline(&self) -> Moment {
-        self.deadline.get()
-    }
-
-    /// A name for one piece of work, under which it holds leases. A retried invocation may have the same request id: this differs.
-    pub(crate) fn new_holder(&self) -> String {
-        self.works.set(self.works.get() + 1);
-        format!("{}/{}", self.process, self.works.get())
-    }
-
-    /// Notes a record that is to be looked at again before the invocation ends.
-    pub(crate) fn look_again_at(&self, key: &str) {
-        self.contained.borrow_mut().push(key.to_owned());
-    }
-
-    /// Notes a record whose traces are to be looked for at the end of the watch.
-    pub(crate) fn trace_later(&self, key: &str) {
-        self.traces_due.borrow_mut().push(key.to_owned());
-    }
-
-    /// Those records; none is left.
-    pub(crate) fn to_trace(&self) -> Vec<String> {
-        self.traces_due.take()
-    }
-
-    /// Refuses a request with a notice, once for a message and ARN.
-    pub(crate) async fn refuse(&self, request: &Request, reason: &str) -> Outcome {
-        if !self.first_refusal(&format!("{} {}", request.message.id, request.entity.named)) {
-            return Outcome::Ended(Stage::Refused);
-        }
-        tracing::warn!(entity = %request.entity.named, "refused: {reason}");
-        self.publisher.publish(&Report::refused(request, reason)).await;
-        Outcome::Ended(Stage::Refused)
-    }
-
-    /// Refuses a message, or a part of it, that names no entity.
-    async fn refuse_message(&self, refused: &Unreadable) {
-        let Unreadable { message, part, reason } = refused;
-        if !self.first_refusal(&format!("{} {part}", message.id)) {
-            return;
-        }
-        tracing::warn!(message = message.id, "refused: {reason}");
-        let next = vec!["Nothing was changed for it. Publish a corrected message".to_owned()];
-        let report = Report {
-            message_id: Some(message.id.clone()),
-            next,
-            ..Report::bare(Stage::Refused, reason.as_str())
-        };
-        self.publisher.publish(&report).await;
-    }
-
-    fn first_refusal(&self, what: &str) -> bool {
-        let (known, order) = &mut *self.refused.borrow_mut();
-        if !known.insert(what.to_owned()) {
-            return false;
-        }
-        order.push_back(what.to_owned());
-        if order.len() > REFUSALS_KEPT
-            && let Some(oldest) = order.pop_front()
-        {
-            known.remove(&oldest);
-        }
-        true
-    }
-
-    /// Whether a message carries the secret that its action needs.
-    fn admits(&self, delivery: &Delivery) -> bool {
-        let own = self.settings.release_external_id.as_ref().filter(|_| delivery.releases);
-        let secret = own.unwrap_or(&self.settings.external_id);
-        delivery.external_id.as_deref().is_some_and(|said| secret.matches(said))
-    }
-
-    /// Refuses a message without the right secret: nothing of it is repeated, and not every one is mailed.
-    async fn refuse_stranger(&self) {
-        self.strangers.set(self.strangers.get() + 1);
-        tracing::warn!(
-            count = self.strangers.get(),
-            "a message came without the right ExternalId"
-        );
-        if !self.last_stranger.is_over() {
-            return;
-        }
-        let summary = format!(
-            "A message without the right ExternalId was refused ({} since this process began): nothing was read or changed in any account",
-            self.strangers.get()
-        );
-        let next = vec![
-            "If it was yours: publish it with the ExternalId of this deployment (a release may need its own)"
-                .to_owned(),
-            "If not: see in CloudTrail who publishes to the request topic, and take that right away".to_owned(),
-            format!(
-                "Further ones are logged and counted, and mailed again after {} minutes at the earliest",
-                PAUSE_SECONDS / 60
-            ),
-        ];
-        self.publisher
-            .publish(&Report {
-                next,
-                ..Report::bare(Stage::Refused, summary)
-            })
-            .await;
-    }
-}
-
 /// Carries out what one invocation asks for, and answers whoever waits for it: with the notice that says how it ended, as JSON
 /// ([`Report`]). `id` is the invocation's; nobody waits for an answer to an event of another kind.
 ///
@@ -271,7 +68,7 @@ pub async fn invoke(event: Value, id: &str, deadline: Moment, deps: &Deps) -> Re
     if !ingress::direct::is_one(&event) {
         return handle(event, deadline, deps).await.map(|()| Value::Null);
     }
-    deps.deadline.set(deadline);
+    deps.begin(deadline);
     let delivery = ingress::direct::read(event, id, &deps.settings.request_topic);
     if !deps.admits(&delivery) {
         deps.refuse_stranger().await;
@@ -282,7 +79,7 @@ pub async fn invoke(event: Value, id: &str, deadline: Moment, deps: &Deps) -> Re
     let retries = handle_one(delivery, deps).await;
     // The last one: what came before it was on the way.
     let said = deps.publisher.heard().pop();
-    watch::after(deps, deps.contained.take()).await;
+    watch::after(deps, deps.to_look_at_again()).await;
     match said {
         _ if !retries.is_empty() => Err(HandlerError::RetryCanHelp(retries.join("; "))),
         Some(report) => Ok(answer(&report)),
@@ -299,10 +96,10 @@ fn answer(report: &Report) -> Value {
 /// # Errors
 /// The event is no SNS event, or something failed that a retry can help.
 pub async fn handle(event: Value, deadline: Moment, deps: &Deps) -> Result<(), HandlerError> {
-    deps.deadline.set(deadline);
+    deps.begin(deadline);
     if let Some(wakes) = ingress::wake::read(&event) {
         let outcome = wake_up(wakes, deps).await;
-        watch::after(deps, deps.contained.take()).await;
+        watch::after(deps, deps.to_look_at_again()).await;
         return outcome;
     }
     if ingress::watch::read(&event) {
@@ -312,7 +109,7 @@ pub async fn handle(event: Value, deadline: Moment, deps: &Deps) -> Result<(), H
     }
     if ingress::events::read(&event) {
         let outcome = automatic::all(deps, &event).await;
-        watch::after(deps, deps.contained.take()).await;
+        watch::after(deps, deps.to_look_at_again()).await;
         return outcome;
     }
     let (admitted, strange): (Vec<_>, Vec<_>) = sns::read(event)?
@@ -331,7 +128,7 @@ pub async fn handle(event: Value, deadline: Moment, deps: &Deps) -> Result<(), H
         }
     };
     let (retries, ()) = join(work, refusals).await;
-    watch::after(deps, deps.contained.take()).await;
+    watch::after(deps, deps.to_look_at_again()).await;
     if retries.is_empty() {
         Ok(())
     } else {
@@ -363,7 +160,7 @@ async fn handle_one(delivery: Delivery, deps: &Deps) -> Vec<String> {
         .map(|requests| carry_out_first(requests, deps))
         .buffer_unordered(AT_ONCE)
         .collect::<Vec<_>>();
-    let refusals = iter(&unreadable).for_each_concurrent(AT_ONCE, |refused| deps.refuse_message(refused));
+    let refusals = iter(&unreadable).for_each_concurrent(AT_ONCE, |refused| refuse_message(deps, refused));
     let (outcomes, ()) = join(work, refusals).await;
     let reasons = outcomes.into_iter().filter_map(|outcome| match outcome {
         Outcome::Retry(reason) => Some(reason),
@@ -378,6 +175,22 @@ struct Unreadable {
     /// Which part; nothing for the whole.
     part: String,
     reason: String,
+}
+
+/// Refuses a message, or a part of it, that names no entity.
+async fn refuse_message(deps: &Deps, refused: &Unreadable) {
+    let Unreadable { message, part, reason } = refused;
+    if !deps.first_refusal(&format!("{} {part}", message.id)) {
+        return;
+    }
+    tracing::warn!(message = message.id, "refused: {reason}");
+    let next = vec!["Nothing was changed for it. Publish a corrected message".to_owned()];
+    let report = Report {
+        message_id: Some(message.id.clone()),
+        next,
+        ..Report::bare(Stage::Refused, reason.as_str())
+    };
+    deps.publisher.publish(&report).await;
 }
 
 /// The requests of a message, those of one entity together, and what is none.

@@ -10,7 +10,7 @@
 //! - [`record`] is what a containment is remembered by, [`journal`] where, [`admit`] decides what a request means for it.
 //! - [`steps`] change AWS and change it back (one file a kind of change), through [`aws`].
 //! - [`execute`] contains, [`release`] undoes, `resume` finishes what an invocation left ([`wake`]), `watch` repairs what drifts, `traces` names what an identity had made, [`notice`] tells people and programs.
-//! - [`handler`] holds all of it together.
+//! - [`handler`] holds all of it together, with what `deps` keeps between invocations.
 
 pub mod admit;
 mod apply;
@@ -18,6 +18,7 @@ pub mod arn;
 pub mod automatic;
 pub mod aws;
 pub mod cidr;
+mod deps;
 pub mod entities;
 pub mod entity;
 pub mod event;

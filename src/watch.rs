@@ -2,7 +2,7 @@
 //!
 //! Two occasions: some seconds after `Contained`, within the same invocation, since a watched identity can undo a change of IAM before
 //! it holds everywhere; and every few minutes on a schedule. A record in which everything holds is only read: nothing is written, and
-//! nothing is mailed.
+//! nothing is mailed, but that [`traces`] are told once.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -24,7 +24,7 @@ use crate::recording::{is_fresh, record_plan};
 use crate::release;
 use crate::request::{Action, Claims, Message, Request};
 use crate::resume::carry_on;
-use crate::traces::{self, Traces};
+use crate::traces;
 use crate::trail;
 use crate::work::{Stop, Work};
 
@@ -50,8 +50,6 @@ pub(crate) enum Looked {
     Cleared,
     /// Work that an invocation had left undone was gone on with.
     Finished,
-    /// It was looked for what the identity had made, and that was told if there was any.
-    Traced,
     /// It could not be looked at now.
     Failed(String),
 }
@@ -113,96 +111,10 @@ async fn trace_all(deps: &Deps) {
             tracing::warn!(key, "there is no time left to ask CloudTrail: the next run does");
             return;
         }
-        log(&key, trace(deps, &key).boxed_local().await);
-    }
-}
-
-/// Tells once what the identity of a record had changed in AWS before its containment held.
-async fn trace(deps: &Deps, key: &str) -> Looked {
-    let holder = deps.new_holder();
-    let stored = match deps.journal.load(key).await {
-        Ok(Some(stored)) if !stored.held_by_another(&holder, Moment::now()) => stored,
-        Ok(_) => return Looked::Quiet,
-        Err(error) => return Looked::Failed(error.to_string()),
-    };
-    let now = Moment::now();
-    let Some(request) =
-        newest_containment(&stored.record).filter(|_| traces::is_due(&stored.record, &deps.settings, now))
-    else {
-        return Looked::Quiet;
-    };
-    let topic = &stored.record.topic;
-    let found = traces::find(&stored.record, &request.entity, &deps.settings, &deps.accounts, topic).await;
-    if let Err(failure) = &found
-        && !traces::is_too_late(&stored.record, now)
-    {
-        return Looked::Failed(failure.to_string());
-    }
-    let mut work = Work::new(deps, &request, stored.record.clone(), holder, Some(&stored));
-    work.record.traced = Some(now);
-    match tell_traces(&mut work, found).await {
-        Ok(()) => Looked::Traced,
-        Err(stop) => Looked::Failed(stop.to_string()),
-    }
-}
-
-async fn tell_traces(work: &mut Work<'_>, found: Result<Traces, Failure>) -> Result<(), Stop> {
-    let (now, request) = (Moment::now(), work.request);
-    let traces = match found {
-        Ok(traces) => traces,
-        Err(failure) => {
-            let what = format!(
-                "watch: what it had made could not be looked up in CloudTrail, and is tried no more: {failure}"
-            );
-            work.record.happened(now, what);
-            return work.close().await;
+        match traces::tell(deps, &key).boxed_local().await {
+            Ok(told) => tracing::info!(key, told, "its traces were looked for"),
+            Err(why) => tracing::warn!(key, "its traces were not looked for now: {why}"),
         }
-    };
-    let regions = traces.regions.join(", ");
-    let what = format!(
-        "watch: {} changes of its own found in CloudTrail ({regions})",
-        traces.changes.len() + traces.more
-    );
-    work.record.happened(now, what);
-    // Whoever has the record tells it, and nobody twice.
-    work.hold().await?;
-    if !traces.changes.is_empty() {
-        work.deps
-            .publisher
-            .publish(&traces_report(request, &work.record, traces))
-            .await;
-    }
-    work.close().await
-}
-
-fn traces_report(request: &Request, record: &Record, traces: Traces) -> Report {
-    let summary = format!(
-        "The {} had changed these things in AWS before its containment held, or in the hour before. What it made lives on",
-        request.entity
-    );
-    let mut next = traces.next;
-    next.push("Look at each change. The containment's release undoes none of them".to_owned());
-    let mut remarks = vec![format!(
-        "CloudTrail was asked in {}: changes in other regions are not among them",
-        traces.regions.join(", ")
-    )];
-    if !traces.truncated.is_empty() {
-        let cut = traces.truncated.join(", ");
-        remarks.push(format!(
-            "There were more events than could be read in {cut}: look there yourself"
-        ));
-    }
-    if traces.more > 0 {
-        remarks.push(format!("{} more changes are not listed", traces.more));
-    }
-    Report {
-        containment_id: Some(record.containment.to_string()),
-        owners: request.claims.owners.clone(),
-        raised: true,
-        traces: traces.changes,
-        remarks,
-        next,
-        ..Report::about(Stage::Notified, request, summary)
     }
 }
 
@@ -213,11 +125,7 @@ fn begin_elsewhere(keys: &mut [String], now: Moment) {
 }
 
 async fn look_and_log(deps: &Deps, key: &str) {
-    log(key, look(deps, key).await);
-}
-
-fn log(key: &str, looked: Looked) {
-    match looked {
+    match look(deps, key).await {
         Looked::Quiet => {}
         Looked::Failed(why) => tracing::warn!(key, "not watched now: {why}"),
         looked => tracing::warn!(key, "watched: {looked:?}"),

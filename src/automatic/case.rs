@@ -54,11 +54,14 @@ impl Case {
             let reason = reason.clone();
             case.weaken(reason);
         }
-        if !by_person && case.named.foreign {
+        if by_person {
+            return case;
+        }
+        if case.named.foreign {
             let other = "it is of another account than the event, and anybody can write a finding that names anything";
             case.weaken(other.to_owned());
         }
-        if !by_person && !is_trusted(event, settings) {
+        if !is_trusted(event, settings) {
             let product = event.product().unwrap_or("an unnamed product");
             case.weaken(format!(
                 "the finding is by {product}, which is none of TrustedProducts, and anybody can import findings"

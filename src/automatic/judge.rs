@@ -149,9 +149,11 @@ impl<'a> Work<'a> {
             return Ok(None);
         }
         Ok(match record.status {
-            Status::Contained | Status::Partial => {
-                Some(format!("it is contained since {}", record.opened.for_people()))
-            }
+            Status::Contained => Some(format!("it is contained since {}", record.opened.for_people())),
+            Status::Partial => Some(format!(
+                "it is contained in part ONLY, since {}: each watch tries the rest again",
+                record.opened.for_people()
+            )),
             Status::Containing if stored.held_by_another("", Moment::now()) => {
                 Some("it is being contained already".to_owned())
             }

@@ -60,7 +60,8 @@ impl Known {
             return (new(1), Seen::New);
         };
         let count = before.count + 1;
-        if severity > before.severity || before.since.plus_seconds(quiet) <= now {
+        let is_over = before.ended && before.since.plus_seconds(quiet) <= now;
+        if severity > before.severity || is_over {
             return (new(count), Seen::New);
         }
         let again = Self {
@@ -132,6 +133,20 @@ impl<'j> Event<'j> {
         self.change(|before, _| {
             before.map(|known| Known {
                 told: true,
+                ..known.clone()
+            })
+        })
+        .await
+    }
+
+    /// Notes that this invocation gives it up, and that the next delivery goes on with what is left.
+    ///
+    /// # Errors
+    /// The journal can't be written.
+    pub(super) async fn left(&self) -> Result<(), JournalError> {
+        self.change(|before, _| {
+            before.map(|known| Known {
+                since: Moment::from_millis(0),
                 ..known.clone()
             })
         })
@@ -220,6 +235,7 @@ mod tests {
         assert_eq!(come(false, false, 5.0, 29), Seen::Now);
         assert_eq!(come(false, false, 5.0, 30), Seen::Left { told: false });
         assert_eq!(come(true, false, 5.0, 1), Seen::Left { told: true });
+        assert_eq!(come(true, false, 5.0, 7200), Seen::Left { told: true });
     }
 
     #[tokio::test]
@@ -228,6 +244,8 @@ mod tests {
         let event = Event::of(&journal, "guardduty", &"x".repeat(5000));
         assert_eq!(event.come(5.0).await, Ok(Seen::New));
         assert_eq!(event.come(5.0).await, Ok(Seen::Now));
+        assert_eq!(event.left().await, Ok(()));
+        assert_eq!(event.come(5.0).await, Ok(Seen::Left { told: false }));
         assert_eq!(event.told().await, Ok(()));
         assert_eq!(event.come(5.0).await, Ok(Seen::Left { told: true }));
         assert_eq!(event.ended().await, Ok(()));

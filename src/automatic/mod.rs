@@ -49,6 +49,8 @@ enum Unfinished {
     Aws(#[from] Failure),
     #[error("the rules can't be loaded")]
     Rules,
+    #[error("the notice about it could not be sent")]
+    Untold,
     #[error("{0}")]
     Work(String),
 }
@@ -121,7 +123,7 @@ async fn one(deps: &Deps, event: &Event<'_>) -> Result<(), Unfinished> {
     .await
 }
 
-/// Tells of an event, and carries out what is to be done.
+/// Tells of an event, and carries out what is to be done, unless that was done before.
 async fn act(work: &Work<'_>) -> Result<(), Unfinished> {
     let known = work.known();
     let told = match known.come(work.event.severity().unwrap_or_default()).await? {
@@ -133,27 +135,46 @@ async fn act(work: &Work<'_>) -> Result<(), Unfinished> {
             return Ok(());
         }
     };
+    let done = tell_and_carry_out(work, &known, told).await;
+    if done.is_ok() {
+        known.ended().await?;
+    } else {
+        // The next delivery goes on at once: it must not take this one for somebody who is still at work.
+        known.left().await?;
+    }
+    done
+}
+
+async fn tell_and_carry_out(work: &Work<'_>, known: &known::Event<'_>, told: bool) -> Result<(), Unfinished> {
     let cases = work.judged(work.cases()).await?;
     // A call that nobody is contained for now is told of once an hour, and those like it are counted.
-    let quiet = work
+    let alike = work
         .alike()
         .filter(|_| cases.iter().all(|case| case.response < Response::Contain));
-    if let Some(quiet) = quiet.as_ref().filter(|_| !told)
-        && was_told(quiet).await?
+    if let Some(alike) = alike.as_ref().filter(|_| !told)
+        && was_told(alike).await?
     {
-        return Ok(known.ended().await?);
+        return Ok(());
     }
     let notice = async {
-        if !told {
-            let report = work.notice(&work.with_owners(&cases).await);
-            work.deps.publisher.publish(&report).await;
+        if told {
+            return Ok(());
         }
-        if let Some(quiet) = &quiet {
-            quiet.ended().await?;
+        let report = work.notice(&work.with_owners(&cases).await);
+        if !work.deps.publisher.publish(&report).await {
+            return Err(Unfinished::Untold);
         }
-        known.told().await
+        Ok(known.told().await?)
     };
     let (noted, ended) = join(notice, work.carry_out(&cases)).await;
+    if let Some(alike) = &alike {
+        // Were it not told of, the next one like it is to be.
+        if noted.is_ok() {
+            alike.ended().await?;
+        } else {
+            alike.left().await?;
+        }
+    }
     if work.deps.settings.write_back {
         write_back::write(work.event, &ended, &work.deps.accounts).await;
     }
@@ -162,11 +183,11 @@ async fn act(work: &Work<'_>) -> Result<(), Unfinished> {
         Outcome::Ended(_) | Outcome::Silent => None,
     });
     let unfinished: Vec<String> = unfinished.collect();
-    if !unfinished.is_empty() {
-        return Err(Unfinished::Work(unfinished.join("; ")));
+    if unfinished.is_empty() {
+        noted
+    } else {
+        Err(Unfinished::Work(unfinished.join("; ")))
     }
-    noted?;
-    Ok(known.ended().await?)
 }
 
 /// Whether another event like this one was told of within the hour.

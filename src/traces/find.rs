@@ -1,8 +1,6 @@
-//! What a contained identity had changed in AWS by itself, as CloudTrail tells: the users, keys, roles and functions that an intruder
-//! made before the deny held go on living, and are to be contained too.
+//! Asks CloudTrail what an identity has changed.
 //!
-//! Asked once for each containment, when CloudTrail has had the time to write it all down. Source: AWS CloudTrail User Guide, "Viewing
-//! recent management events" (typically within 15 minutes), and API Reference, "LookupEvents" (two calls a second, account and region).
+//! Source: AWS CloudTrail API Reference, "LookupEvents" (two calls a second, account and region).
 
 use std::collections::BTreeSet;
 use std::time::Duration;
@@ -11,17 +9,14 @@ use aws_sdk_cloudtrail::types::{Event, LookupAttribute, LookupAttributeKey};
 use aws_smithy_types::DateTime;
 use serde_json::Value;
 
-use crate::arn::{Arn, Partition, Region};
-use crate::aws::{Accounts, Failure, Member};
+use crate::arn::{Arn, Partition};
+use crate::aws::{Failure, Member};
 use crate::entities::Kind;
 use crate::entity::Entity;
+use crate::handler::Deps;
 use crate::moment::Moment;
 use crate::notice::report::quoted;
-use crate::record::{Record, Status, StepState};
-use crate::settings::Settings;
-
-/// How long it is tried when CloudTrail can't be asked, in seconds.
-const TRIED_SECONDS: u64 = 2 * 3600;
+use crate::record::{Record, StepState};
 
 /// How far before the containment is asked, in seconds.
 const BEFORE_SECONDS: i64 = 3600;
@@ -49,50 +44,40 @@ enum Who {
 
 /// What was found.
 #[derive(Debug, Default, PartialEq, Eq)]
-pub(crate) struct Traces {
+pub(super) struct Traces {
     /// One sentence for each change, newest first.
-    pub(crate) changes: Vec<String>,
+    pub(super) changes: Vec<String>,
     /// What is to be contained as well: one command or hint each.
-    pub(crate) next: Vec<String>,
+    pub(super) next: Vec<String>,
     /// How many more changes there are than are named.
-    pub(crate) more: usize,
+    pub(super) more: usize,
     /// Where not all events could be read.
-    pub(crate) truncated: Vec<String>,
+    pub(super) truncated: Vec<String>,
     /// Where was asked.
-    pub(crate) regions: Vec<String>,
+    pub(super) regions: Vec<String>,
 }
 
-/// Whether it is time to look for what the identity of a record has left.
-pub(crate) fn is_due(record: &Record, settings: &Settings, now: Moment) -> bool {
-    let stands = matches!(record.status, Status::Contained | Status::Partial);
-    stands && record.traced.is_none() && record.opened.plus(settings.trace_after) <= now
-}
-
-/// Whether it is tried no more.
-pub(crate) fn is_too_late(record: &Record, now: Moment) -> bool {
-    record.opened.plus_seconds(TRIED_SECONDS) <= now
+impl Traces {
+    /// Whether there is nothing to tell: no change, and nothing that could not be read. A flood of events must hide none.
+    pub(super) fn is_nothing(&self) -> bool {
+        self.changes.is_empty() && self.truncated.is_empty()
+    }
 }
 
 /// Asks CloudTrail, in the region of the global services, in the entity's own and in the hub's.
 ///
 /// # Errors
 /// The first call that failed.
-pub(crate) async fn find(
-    record: &Record,
-    entity: &Entity,
-    settings: &Settings,
-    accounts: &Accounts,
-    topic: &str,
-) -> Result<Traces, Failure> {
-    let mut regions: Vec<Region> = vec![entity.partition.home_region(), entity.home()];
-    regions.extend(settings.region.clone());
+pub(super) async fn find(record: &Record, entity: &Entity, deps: &Deps) -> Result<Traces, Failure> {
+    let mut regions = vec![entity.partition.home_region(), entity.home()];
+    regions.extend(deps.settings.region.clone());
     let mut seen = BTreeSet::new();
     regions.retain(|region| seen.insert(region.to_string()));
     let who = who(record, entity);
     let mut events: Vec<Event> = vec![];
     let mut traces = Traces::default();
     for region in &regions {
-        let member = accounts.member(entity.partition, &entity.account, region).await?;
+        let member = deps.accounts.member(entity.partition, &entity.account, region).await?;
         if !pages(&member, &who, record.opened, &mut events).await? {
             traces.truncated.push(region.to_string());
         }
@@ -101,7 +86,7 @@ pub(crate) async fn find(
     let asked = Asked {
         who: &who,
         entity,
-        topic,
+        topic: &record.topic,
     };
     asked.name(&events, &mut traces);
     Ok(traces)
@@ -377,6 +362,11 @@ mod tests {
             .collect();
         let traces = found(user(), &events);
         assert_eq!((traces.changes.len(), traces.more), (NAMED, 3));
+        let unread = Traces {
+            truncated: vec!["us-east-1".to_owned()],
+            ..Traces::default()
+        };
+        assert!(Traces::default().is_nothing() && !unread.is_nothing());
     }
 
     #[test]
