@@ -187,6 +187,32 @@ def test_a_finding_that_comes_again_is_told_of_again_only_if_it_got_worse(automa
         assert len(notified(automatic, user.name)) == times, severity
 
 
+@pytest.mark.parametrize("kind", ["finding", "call"])
+def test_an_event_whose_notice_was_not_taken_is_told_by_the_next_delivery(automatic: Product, bed: Bed, kind: str) -> None:
+    user = make_user(bed.endpoints)
+    event = call("ssm", "ListCommands", user=user.arn)
+    if kind == "finding":
+        event = guardduty("Recon:IAMUser/UserPermissions", of_user(user.name), severity=2)
+    refusal = {"fault": "refuse", "status": 403, "code": "AuthorizationError", "message": "not allowed"}
+    with bed.proxy.rule(service="sns", action="Publish", contains=user.name, **refusal):
+        assert automatic.invoke(event)["error"] == "RetryCanHelp"
+    assert not notified(automatic, user.name)
+    for _ in range(2):
+        handed(automatic, event)
+        assert len(notified(automatic, user.name)) == 1
+
+
+def test_what_is_contained_in_part_is_not_called_contained(automatic: Product, bed: Bed) -> None:
+    function = make_function(bed.endpoints)
+    refusal = {"fault": "refuse", "status": 403, "code": "AccessDeniedException", "message": "not allowed"}
+    with bed.proxy.rule(service="lambda", action="PutFunctionConcurrency", contains=function.name, **refusal):
+        automatic.contain(function.arn)
+    assert automatic.mailbox.stages(function.name)[-1] == "Partial"
+    handed(automatic, guardduty(STOLEN, {"resourceType": "Lambda", "lambdaDetails": {"functionArn": function.arn}}))
+    [said] = notified(automatic, function.name)
+    assert "in part ONLY" in said["entities"][0]["why"]
+
+
 def test_calls_that_are_alike_are_told_of_once_an_hour(automatic: Product, bed: Bed) -> None:
     user = make_user(bed.endpoints)
     for _ in range(3):

@@ -253,6 +253,10 @@ def test_what_an_identity_made_before_its_deny_held_is_named_once(tracing: Produ
         watch(tracing)
     assert not traces(tracing, victim.name), "what could not be asked is asked again"
     with bed.proxy.rule(fault="lose", service="cloudtrail", action="LookupEvents", body=json.dumps(trail)):
+        untaken = {"fault": "refuse", "service": "sns", "status": 403, "code": "AuthorizationError", "message": "no"}
+        with bed.proxy.rule(action="Publish", contains=victim.name, **untaken):
+            watch(tracing)
+        assert not traces(tracing, victim.name)
         watch(tracing)
         watch(tracing)
     [notice] = traces(tracing, victim.name)

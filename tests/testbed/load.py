@@ -1,5 +1,8 @@
 """Many entities at once, many copies of one message, throttling, and a thousand messages in one process: nothing lost, nothing twice.
 
+The burst goes through SNS, 24 messages under way at most; copies, throttling and the one process are handed over directly, since
+the bed's SNS neither copies a message nor delivers it again.
+
     make load                            the whole, in a quarter of an hour
     make load LOAD_ARGS="--entities 50"  a smaller one
     make -s load JSON=1                  the same as JSON
@@ -96,6 +99,9 @@ def check(product: Product, users: Sequence[User], *, messages: int = 1) -> list
             wrong.append(f"{user.name} has {kept[user.name]} records")
         if finals[user.name] != messages:
             wrong.append(f"{user.name} has {finals[user.name]} final notices")
+    dead = product.bed.endpoints.client("sqs", HUB).receive_message(QueueUrl=product.outputs["DeadLetterQueueUrl"])
+    if dead.get("Messages"):
+        wrong.append("there is something in the dead-letter queue")
     return wrong
 
 

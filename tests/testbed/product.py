@@ -92,7 +92,8 @@ class Product:
     def journal(self) -> list[dict[str, Any]]:
         """All items of the journal table, as DynamoDB types them."""
         table = self.bed.endpoints.client("dynamodb", HUB)
-        return list(table.scan(TableName=self.outputs["JournalTableName"])["Items"])
+        pages = table.get_paginator("scan").paginate(TableName=self.outputs["JournalTableName"])
+        return [item for page in pages for item in page["Items"]]
 
     def lapse(self, about: str) -> None:
         """Lets the leases of a process that is dead run out, as they would in half a minute, on the records of a name."""
