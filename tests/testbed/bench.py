@@ -22,7 +22,6 @@ import statistics
 import sys
 import tempfile
 import time
-import zipfile
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
@@ -33,7 +32,7 @@ from rich.table import Table
 
 from .accounts import HUB, MEMBER, REGION
 from .endpoint_process import Endpoint, endpoint_binary
-from .measuring import begin
+from .measuring import begin, unpack
 from .product import EXTERNAL_ID, sns_event
 from .round_trips import Call, chain
 from .runtime_api import Handled, Runtime
@@ -114,6 +113,7 @@ class Bench:
                 "SSL_CERT_FILE": str(self._authorities), "AWS_CA_BUNDLE": str(self._authorities),
                 "EXTERNAL_ID": EXTERNAL_ID, "MEMBER_ROLE_NAME": "EntityLockdownMemberRole",
                 "FUNCTION_ROLE_ARN": f"arn:aws:iam::{HUB}:role/entity-lockdown-function",
+                "REQUEST_TOPIC_ARN": f"arn:aws:sns:{REGION}:{HUB}:requests",
                 "AUDIT_TOPIC_ARN": f"arn:aws:sns:{REGION}:{HUB}:audit",
                 "FAILURE_TOPIC_ARN": f"arn:aws:sns:{REGION}:{HUB}:failure",
                 "JOURNAL_TABLE": "journal",
@@ -338,10 +338,7 @@ def main() -> int:
     folder = Path(tempfile.mkdtemp(prefix="lockdown-bench-"))
     endpoint = None
     try:
-        with zipfile.ZipFile(package) as archive:
-            binary = Path(archive.extract("bootstrap", folder))
-        binary.chmod(0o755)
-        handlers = [Handler("entity-lockdown", [str(binary)])]
+        handlers = [Handler("entity-lockdown", [str(unpack(package, folder))])]
         if peer := shlex.split(os.environ.get("PEER_CMD", "")):
             handlers.append(Handler("peer", peer))
         endpoint = Endpoint(endpoint_binary(), folder)

@@ -14,7 +14,6 @@ import json
 import os
 import statistics
 import sys
-import zipfile
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -22,7 +21,7 @@ from typing import Any
 from rich.table import Table
 
 from .bed import Bed, proxy_binary, running_bed
-from .measuring import begin
+from .measuring import begin, unpack
 from .product import EXTERNAL_ID, Product, deploy_product
 from .round_trips import Call, chain
 from .runtime_api import Runtime
@@ -85,9 +84,7 @@ def chain_to(calls: Sequence[dict[str, Any]], action: str = DENY, *, last: bool 
 def measure(package: Path, bed: Bed) -> dict[str, Any]:
     """All figures."""
     product = deploy_product(bed, package)
-    with zipfile.ZipFile(package) as archive:
-        binary = Path(archive.extract("bootstrap", bed.folder))
-    binary.chmod(0o755)
+    binary = unpack(package, bed.folder / "package")
     variables, log = environment(product), bed.folder / "figures.log"
 
     starts = []

@@ -16,7 +16,6 @@ import os
 import statistics
 import sys
 import time
-import zipfile
 from collections import Counter
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -30,6 +29,7 @@ from rich.table import Table
 
 from .accounts import HUB, MEMBER
 from .bed import REPOSITORY, Bed, running_bed
+from .measuring import unpack
 from .product import EXTERNAL_ID, Product, deploy_product, lead_to_proxy
 from .runtime_api import Runtime
 from .self_check import DENY_ALL
@@ -176,10 +176,7 @@ def one_process(bed: Bed, package: Path, messages: int) -> Outcome:
     [process, *_] = product.processes()
     entries = Path(f"/proc/{process}/environ").read_bytes().decode().split("\0")
     variables = {**dict(entry.split("=", 1) for entry in entries if "=" in entry), "CONFIRM_MILLISECONDS": "1"}
-    with zipfile.ZipFile(package) as archive:
-        archive.extractall(bed.folder / "load")
-    binary = bed.folder / "load" / "bootstrap"
-    binary.chmod(0o755)
+    binary = unpack(package, bed.folder / "load")
     users, memory = make_users(bed, messages), []
     with Runtime(binary, variables, bed.folder / "load.log") as runtime:
         for user in track(users, f"{messages} messages in one process", disable=not sys.stderr.isatty(), console=BAR):

@@ -4,6 +4,7 @@ import argparse
 import os
 import signal
 import sys
+import zipfile
 from pathlib import Path
 
 from .bed import REPOSITORY
@@ -24,3 +25,12 @@ def begin(tool: str, binary: Path) -> tuple[Path, bool]:
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda number, _: sys.exit(128 + number))
     return package, as_json
+
+
+def unpack(package: Path, folder: Path) -> Path:
+    """Unpacks a package as Lambda does, its rules beside its program, and returns the program."""
+    with zipfile.ZipFile(package) as archive:
+        archive.extractall(folder)
+    program = folder / "bootstrap"
+    program.chmod(0o755)
+    return program
