@@ -88,43 +88,51 @@ impl<'a> Work<'a> {
         case.collect()
     }
 
-    /// Each entity, judged. Only about what is more than to be told of, anything is read.
-    ///
-    /// # Errors
-    /// What a retry can help.
-    pub(super) async fn judged(&self, cases: Vec<Case>) -> Result<Vec<Case>, Unfinished> {
-        let mut found: Vec<Case> = vec![];
+    /// Each entity, judged, and why some are to be judged again: what can't be read of one keeps no other from being contained. Only
+    /// about what is more than to be told of, anything is read.
+    pub(super) async fn judged(&self, cases: Vec<Case>) -> (Vec<Case>, Vec<String>) {
+        let (mut found, mut again): (Vec<Case>, _) = (vec![], vec![]);
         for case in cases {
-            let resolved = if case.response > Response::Notify {
-                resolve::resolve(case, &self.deps.accounts).await?
-            } else {
-                vec![case]
-            };
-            resolved.into_iter().for_each(|case| join_case(&mut found, case));
+            match self.resolved(&case).await {
+                Ok(cases) => cases.into_iter().for_each(|case| join_case(&mut found, case)),
+                Err(failure) => found.push(postponed(case, failure.to_string(), &mut again)),
+            }
         }
-        for case in &mut found {
-            self.judge(case).await?;
+        let mut judged = vec![];
+        for case in found {
+            judged.push(match self.judge(case.clone()).await {
+                Ok(case) => case,
+                Err(why) => postponed(case, why.to_string(), &mut again),
+            });
         }
-        Ok(found)
+        (judged, again)
     }
 
-    async fn judge(&self, case: &mut Case) -> Result<(), Unfinished> {
+    async fn resolved(&self, case: &Case) -> Result<Vec<Case>, Failure> {
+        if case.response > Response::Notify {
+            resolve::resolve(case.clone(), &self.deps.accounts).await
+        } else {
+            Ok(vec![case.clone()])
+        }
+    }
+
+    async fn judge(&self, mut case: Case) -> Result<Case, Unfinished> {
         let Some(entity) = case.entity.clone().filter(|_| case.response > Response::Notify) else {
-            return Ok(());
+            return Ok(case);
         };
         if let Err(refusal) = guard::judge_name(&entity, &self.deps.settings) {
             case.hold_back(refusal.0);
-            return Ok(());
+            return Ok(case);
         }
         if self.by_person {
-            return Ok(());
+            return Ok(case);
         }
         if let Some(why) = self.is_settled(&entity).await? {
             case.weaken(why);
-            return Ok(());
+            return Ok(case);
         }
         match self.tags(&entity).await {
-            Ok(tags) => self.heed(case, &tags),
+            Ok(tags) => self.heed(&mut case, &tags),
             Err(failure) if failure.passes() => return Err(failure.into()),
             Err(failure) => case.hold_back(format!("its tags can't be read: {failure}")),
         }
@@ -135,7 +143,7 @@ impl<'a> Work<'a> {
                 case.hold_back(held.to_string());
             }
         }
-        Ok(())
+        Ok(case)
     }
 
     /// Why nothing is to be done to an entity by its record, if there is a reason: an identity that is locked goes on calling, and
@@ -284,6 +292,13 @@ impl<'a> Work<'a> {
         report.owners = self.owners(cases);
         report
     }
+}
+
+/// A case that can't be judged now. Automation fails closed: nothing is done to it until it can be.
+fn postponed(mut case: Case, why: String, again: &mut Vec<String>) -> Case {
+    case.hold_back(format!("it could not be looked at now, and is tried again: {why}"));
+    again.push(why);
+    case
 }
 
 /// Adds a case, unless the same entity has one: an access key and its user may both be named. The stronger response counts.

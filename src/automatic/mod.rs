@@ -146,47 +146,46 @@ async fn act(work: &Work<'_>) -> Result<(), Unfinished> {
 }
 
 async fn tell_and_carry_out(work: &Work<'_>, known: &known::Event<'_>, told: bool) -> Result<(), Unfinished> {
-    let cases = work.judged(work.cases()).await?;
+    let (cases, mut again) = work.judged(work.cases()).await;
     // A call that nobody is contained for now is told of once an hour, and those like it are counted.
     let alike = work
         .alike()
         .filter(|_| cases.iter().all(|case| case.response < Response::Contain));
-    if let Some(alike) = alike.as_ref().filter(|_| !told)
-        && was_told(alike).await?
-    {
-        return Ok(());
-    }
+    let alike_told = match alike.as_ref().filter(|_| !told) {
+        Some(alike) => was_told(alike).await?,
+        None => false,
+    };
     let notice = async {
-        if told {
+        if told || alike_told {
             return Ok(());
         }
         let report = work.notice(&work.with_owners(&cases).await);
-        if !work.deps.publisher.publish(&report).await {
+        let sent = work.deps.publisher.publish(&report).await;
+        match &alike {
+            Some(alike) if sent => alike.ended().await?,
+            // The next one like it is to be told of, then.
+            Some(alike) => alike.left().await?,
+            None => {}
+        }
+        if !sent {
             return Err(Unfinished::Untold);
         }
         Ok(known.told().await?)
     };
-    let (noted, ended) = join(notice, work.carry_out(&cases)).await;
-    if let Some(alike) = &alike {
-        // Were it not told of, the next one like it is to be.
-        if noted.is_ok() {
-            alike.ended().await?;
-        } else {
-            alike.left().await?;
-        }
-    }
+    // Where its like was told of there are plans at most, and those were told as well.
+    let to_do = if alike_told { &[] } else { cases.as_slice() };
+    let (noted, ended) = join(notice, work.carry_out(to_do)).await;
     if work.deps.settings.write_back {
         write_back::write(work.event, &ended, &work.deps.accounts).await;
     }
-    let unfinished = ended.into_iter().filter_map(|(_, outcome)| match outcome {
+    again.extend(ended.into_iter().filter_map(|(_, outcome)| match outcome {
         Outcome::Retry(reason) => Some(reason),
         Outcome::Ended(_) | Outcome::Silent => None,
-    });
-    let unfinished: Vec<String> = unfinished.collect();
-    if unfinished.is_empty() {
+    }));
+    if again.is_empty() {
         noted
     } else {
-        Err(Unfinished::Work(unfinished.join("; ")))
+        Err(Unfinished::Work(again.join("; ")))
     }
 }
 

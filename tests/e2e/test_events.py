@@ -202,6 +202,21 @@ def test_an_event_whose_notice_was_not_taken_is_told_by_the_next_delivery(automa
         assert len(notified(automatic, user.name)) == 1
 
 
+def test_what_can_not_be_read_of_one_entity_keeps_no_other_open(automatic: Product, bed: Bed) -> None:
+    first, second = make_user(bed.endpoints), make_user(bed.endpoints)
+    event = security_hub(*({"Type": "AwsIamUser", "Id": user.arn} for user in (first, second)))
+    trouble = {"fault": "refuse", "status": 500, "code": "InternalFailure", "message": "try again"}
+    with bed.proxy.rule(service="iam", action="GetUser", contains=first.name, **trouble):
+        assert automatic.invoke(event)["error"] == "RetryCanHelp"
+    assert first.allowed() and not second.allowed()
+    [said] = notified(automatic, first.name)
+    assert "is tried again" in said["entities"][0]["why"]
+    handed(automatic, event)
+    assert not first.allowed() and not second.allowed()
+    assert automatic.mailbox.stages(second.name).count("Contained") == 1
+    assert len(notified(automatic, first.name)) == 1
+
+
 def test_what_is_contained_in_part_is_not_called_contained(automatic: Product, bed: Bed) -> None:
     function = make_function(bed.endpoints)
     refusal = {"fault": "refuse", "status": 403, "code": "AccessDeniedException", "message": "not allowed"}
