@@ -81,7 +81,7 @@ def wait_for_call(product: Product, about: str, action: str, mark: int, *, ended
     """Waits until the function has made a call, or until it has its answer, and returns the newest such call."""
     deadline = time.monotonic() + 30
     while True:
-        calls = [call for call in product.calls_about(about, mark) if call["action"] == action]
+        calls = product.calls_about(about, mark, action=action)
         if calls and (calls[-1]["end_ms"] or not ended):
             return calls[-1]
         assert time.monotonic() < deadline, f"no {action} about {about} came"
@@ -430,7 +430,7 @@ def test_notices_that_are_slow_do_not_hold_the_deny_up(product: Product, user: U
     event, mark = event_for(product, "no-arn-1", "no-arn-2", "no-arn-3", user.arn), product.bed.proxy.mark()
     with product.bed.proxy.rule(fault="delay", service="sns", action="Publish", ms=1500):
         deliver(product, event)
-    calls = [call for call in product.bed.proxy.calls() if call["seq"] > mark]
+    calls = product.bed.proxy.calls(mark)
     refusals = [call for call in calls if call["action"] == "Publish" and call["params"]["Subject"].startswith("Refused")]
     [attached] = [call for call in calls if call["action"] == "AttachUserPolicy" and user.name in call["text"]]
     assert refusals and attached["end_ms"] < min(call["end_ms"] for call in refusals)

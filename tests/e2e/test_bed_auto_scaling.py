@@ -176,7 +176,7 @@ def test_standby_is_judged_on_the_group_and_its_tags(bed: Bed, vpc: Vpc) -> None
     assert refusal(client.exit_standby, **standby(allowed, first)) == ""
     assert refusal(client.describe_auto_scaling_instances) == ""
     assert refusal(client.describe_auto_scaling_groups) == "AccessDenied"
-    call = bed.proxy.calls(service="autoscaling", action="EnterStandby", code="AccessDenied")[-1]
+    call = bed.proxy.calls(0, service="autoscaling", action="EnterStandby", code="AccessDenied")[-1]
     assert (call["account"], call["by"], call["status"]) == (MEMBER, "judge", 403)
     assert other.members() == {second.id: "InService"}
 

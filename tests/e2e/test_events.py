@@ -418,7 +418,7 @@ def test_a_finding_is_noted_what_became_of_it_and_a_failure_to_do_so_changes_not
     answer = json.dumps({"ProcessedFindings": [], "UnprocessedFindings": []})
     with bed.proxy.rule(fault="lose", service="securityhub", contains=finding, body=answer):
         handed(automatic, event)
-    [update] = bed.proxy.calls(service="securityhub", contains=finding)
+    [update] = bed.proxy.calls(0, service="securityhub", contains=finding)
     assert (update["action"], update["status"], update["account"]) == ("PATCH /findings/batchupdate", 200, MEMBER)
     assert f"{user.arn}: Contained" in update["text"] and "ask Ada" in update["text"] and "NOTIFIED" in update["text"]
     other = make_user(bed.endpoints)
@@ -434,7 +434,7 @@ def test_nothing_is_written_back_where_that_is_off(bed: Bed, rules: Path) -> Non
     event = security_hub({"Type": "AwsIamUser", "Id": user.arn})
     handed(product, event)
     assert not user.allowed()
-    assert not bed.proxy.calls(service="securityhub", contains=event["detail"]["findings"][0]["Id"])
+    assert not bed.proxy.calls(0, service="securityhub", contains=event["detail"]["findings"][0]["Id"])
 
 
 # --- Files ---------------------------------------------------------------------------------------------------------------------

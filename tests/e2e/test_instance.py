@@ -44,8 +44,8 @@ def families(permissions: list[dict[str, Any]]) -> list[list[str]]:
 def swaps(product: Product, interface: str, mark: int) -> list[str]:
     """The groups that an interface was given, in order."""
     found = []
-    for call in product.bed.proxy.calls(service="ec2", action="ModifyNetworkInterfaceAttribute"):
-        if call["seq"] > mark and interface in call["text"] and "SecurityGroupId.1" in call["params"] and not call["code"]:
+    for call in product.calls_about(interface, mark, action="ModifyNetworkInterfaceAttribute"):
+        if "SecurityGroupId.1" in call["params"] and not call["code"]:
             found.append(call["params"]["SecurityGroupId.1"])
     return found
 
@@ -92,7 +92,7 @@ def test_timeouts_are_shortened_before_the_swap_and_set_back(product: Product, b
     mark = bed.proxy.mark()
     product.contain(instance.arn)
     product.release(instance.arn)
-    calls = [c for c in product.calls_about(instance.interfaces[0], mark) if c["action"] == "ModifyNetworkInterfaceAttribute"]
+    calls = product.calls_about(instance.interfaces[0], mark, action="ModifyNetworkInterfaceAttribute")
     values = [{k.rpartition(".")[2]: v for k, v in c["params"].items() if "Tracking" in k} for c in calls]
     assert values[0] == {"TcpEstablishedTimeout": "60", "UdpTimeout": "30", "UdpStreamTimeout": "60"}
     assert values[-1] == {"TcpEstablishedTimeout": "432000", "UdpTimeout": "30", "UdpStreamTimeout": "180"}
@@ -348,7 +348,7 @@ def test_no_call_of_a_containment_is_denied(product: Product, bed: Bed, vpc: Vpc
     mark = bed.proxy.mark()
     product.contain(instance.arn)
     product.release(instance.arn)
-    denied = [(c["action"], c["code"]) for c in bed.proxy.calls() if c["seq"] > mark and c["code"] and c["status"] == 403]
+    denied = [(c["action"], c["code"]) for c in bed.proxy.calls(mark, status=403) if c["code"]]
     assert denied == []
 
 

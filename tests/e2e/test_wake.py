@@ -32,7 +32,7 @@ def settling(another: Callable[..., Product]) -> Product:
 
 
 def calls(product: Product, mark: int, **match: str) -> list[dict[str, Any]]:
-    return [call for call in product.bed.proxy.calls(**match) if call["seq"] > mark]
+    return product.bed.proxy.calls(mark, **match)
 
 
 def swaps(product: Product, interface: str, mark: int) -> list[dict[str, Any]]:

@@ -106,7 +106,7 @@ def measure(package: Path, bed: Bed) -> dict[str, Any]:
         for temperature, user in zip(("cold", "warm"), victims, strict=True):
             mark = bed.proxy.mark()
             contain(runtime, product, [user])
-            chains[temperature] = chain_to([call for call in bed.proxy.calls() if call["seq"] > mark])
+            chains[temperature] = chain_to(bed.proxy.calls(mark))
     return {
         "zip_bytes": package.stat().st_size,
         "ready_ms": {"median": statistics.median(starts), "min": min(starts), "max": max(starts), "starts": STARTS},

@@ -107,7 +107,7 @@ def check(product: Product, users: Sequence[User], *, messages: int = 1) -> list
 
 def calls_of_product(product: Product, mark: int) -> Counter[str]:
     """The calls since a mark, by service."""
-    return Counter(call["service"] for call in product.bed.proxy.calls(after=mark))
+    return Counter(call["service"] for call in product.bed.proxy.calls(mark))
 
 
 def burst(bed: Bed, package: Path, entities: int) -> Outcome:

@@ -55,7 +55,10 @@ class Mailbox:
         sns = bed.endpoints.client("sns", HUB)
         for topic in topics:
             sns.subscribe(TopicArn=topic, Protocol="sqs", Endpoint=arn)
+        self._topics = topics
         self._notices: list[Notice] = []
+        self._mails: dict[str, str] = {}
+        self._read = bed.proxy.mark()
 
     def notices(self, about: str = "", message: str = "") -> list[Notice]:
         """All notices so far in their order that hold the texts, such as an entity's name or a message id.
@@ -64,10 +67,13 @@ class Mailbox:
         """
         self._drain()
         found: list[Notice] = []
+        told: dict[str, set[str]] = {}
         for notice in self._notices:
-            known = any(notice.text == other.text and notice.topic != other.topic for other in found)
-            if not known and about in notice.subject + notice.text and message in notice.text:
-                found.append(notice)
+            if about in notice.subject + notice.text and message in notice.text:
+                topics = told.setdefault(notice.text, set())
+                if not topics - {notice.topic}:
+                    found.append(notice)
+                    topics.add(notice.topic)
         return found
 
     def on_topic(self, topic: str, about: str = "") -> list[Notice]:
@@ -91,30 +97,30 @@ class Mailbox:
             time.sleep(0.1)
 
     def _drain(self) -> None:
-        published: list[dict[str, Any]] | None = None
         while messages := self._sqs.receive_message(QueueUrl=self._url, MaxNumberOfMessages=10).get("Messages"):
-            published = published or self._bed.proxy.calls(service="sns", action="Publish")
+            self._read_mails()
             for message in messages:
-                self._notices.append(_notice(json.loads(message["Body"]), published))
+                self._notices.append(self._notice(json.loads(message["Body"])))
                 self._sqs.delete_message(QueueUrl=self._url, ReceiptHandle=message["ReceiptHandle"])
 
+    def _read_mails(self) -> None:
+        """The mail texts of the Publish calls since the last time, by the text for programs; of texts that are alike, the newest."""
+        after, self._read = self._read, self._bed.proxy.mark()
+        for call in self._bed.proxy.calls(after, service="sns", action="Publish"):
+            if call["params"].get("TopicArn") not in self._topics:
+                continue
+            try:
+                parts = json.loads(call["params"].get("Message", ""))
+            except ValueError:
+                continue
+            if isinstance(parts, dict):
+                mail = str(parts.get("email", parts.get("default", "")))
+                self._mails.update({parts[key]: mail for key in ("default", "sqs") if key in parts})
 
-def _notice(envelope: dict[str, Any], published: list[dict[str, Any]]) -> Notice:
-    text = envelope["Message"]
-    attributes = {name: value["Value"] for name, value in envelope.get("MessageAttributes", {}).items()}
-    return Notice(
-        topic=envelope["TopicArn"], subject=envelope.get("Subject") or "", attributes=attributes, text=text,
-        mail=_mail(text, published),
-    )
-
-
-def _mail(text: str, published: list[dict[str, Any]]) -> str:
-    """The mail text of the Publish call that carried `text`, the newest first: texts can be alike."""
-    for call in reversed(published):
-        try:
-            parts = json.loads(call["params"].get("Message", ""))
-        except ValueError:
-            continue
-        if isinstance(parts, dict) and text in (parts.get("sqs"), parts.get("default")):
-            return str(parts.get("email", parts.get("default", "")))
-    return ""
+    def _notice(self, envelope: dict[str, Any]) -> Notice:
+        text = envelope["Message"]
+        attributes = {name: value["Value"] for name, value in envelope.get("MessageAttributes", {}).items()}
+        return Notice(
+            topic=envelope["TopicArn"], subject=envelope.get("Subject") or "", attributes=attributes, text=text,
+            mail=self._mails.get(text, ""),
+        )

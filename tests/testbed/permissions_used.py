@@ -33,7 +33,7 @@ SEVERAL = {"dynamodb:TransactWriteItems": ("dynamodb:PutItem", "dynamodb:UpdateI
 def seen(proxy: Proxy) -> set[str]:
     """The rights that the calls at a proxy have used, refused ones left out."""
     found = set()
-    for call in proxy.calls():
+    for call in proxy.calls(0):
         if call["principal"] is None and call["service"] in ("ec2", "iam", "autoscaling"):
             continue
         if 200 <= call["status"] < 300:

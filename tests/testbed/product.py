@@ -115,9 +115,9 @@ class Product:
             time.sleep(0.2)
         raise TimeoutError(f"nothing in the dead-letter queue within {seconds:.0f} s")
 
-    def calls_about(self, text: str, after: int = 0) -> list[dict[str, Any]]:
-        """The function's calls that hold `text` in path or body, after a `proxy.mark()`."""
-        return [call for call in self.bed.proxy.calls() if call["seq"] > after and text in call["text"]]
+    def calls_about(self, text: str, after: int = 0, **match: Any) -> list[dict[str, Any]]:
+        """The function's calls that hold `text` in path or body, after a `proxy.mark()`; `match` as in `Proxy.calls`."""
+        return [call for call in self.bed.proxy.calls(after, contains=text, **match) if text in call["text"]]
 
 
 def sns_event(topic: str, attributes: dict[str, str], message_id: str | None = None, at: str = "") -> dict[str, Any]:

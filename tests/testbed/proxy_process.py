@@ -42,8 +42,8 @@ class Proxy:
             raise RuntimeError(f"{method} {path}: {answer.status} {text.decode(errors='replace')}")
         return json.loads(text)
 
-    def calls(self, *, after: int = 0, contains: str = "", **match: Any) -> list[dict[str, Any]]:
-        """The calls so far, oldest first, or those after a `mark()`.
+    def calls(self, after: int, *, contains: str = "", **match: Any) -> list[dict[str, Any]]:
+        """The calls after a `mark()`, oldest first. Those of a whole run (after 0) take seconds: narrow them down.
 
         `contains` keeps those with a text in caller, path or body; `match` those whose fields equal it (`service="iam"`, ...).
         """

@@ -30,7 +30,7 @@ def our_groups(vpc: Vpc) -> dict[str, dict[str, Any]]:
 
 def calls(bed: Bed, mark: int, *actions: str) -> list[dict[str, Any]]:
     """The calls of these actions after a `proxy.mark()`, those of the set-up are not among them."""
-    return [call for call in bed.proxy.calls() if call["seq"] > mark and call["action"] in actions]
+    return [call for action in actions for call in bed.proxy.calls(mark, action=action)]
 
 
 def moves(bed: Bed, interface: str, mark: int) -> list[dict[str, Any]]:

@@ -80,7 +80,7 @@ class Lane:
 
     def calls(self, mark: int, **match: str) -> list[dict[str, Any]]:
         """This function's calls after a mark: its sessions' names hold the product's, or what it calls in the hub does."""
-        return self.bed.proxy.calls(after=mark, contains=self.name, **match)
+        return self.bed.proxy.calls(mark, contains=self.name, **match)
 
     def fresh_process(self) -> None:
         """The next event finds no process: it starts as the recorded run did."""
