@@ -23,9 +23,6 @@ use crate::request::{Action, Request};
 use crate::wake::Wake;
 use crate::work::{Stop, Work};
 
-/// How long a copy of a message waits for the one that is being worked on.
-const WAIT_AT_MOST: Duration = Duration::from_secs(60);
-
 /// How often one that waits looks again.
 const LOOK_EVERY: Duration = Duration::from_millis(500);
 
@@ -95,7 +92,7 @@ pub(crate) fn made(
 /// Locks an entity down.
 pub(crate) async fn contain(deps: &Deps, request: &Request) -> Outcome {
     let holder = deps.new_holder();
-    let patience = tokio::time::Instant::now() + WAIT_AT_MOST;
+    let patience = tokio::time::Instant::now() + deps.settings.wait;
     loop {
         let look = look(deps, request).await;
         let stored = look.loaded.as_ref().ok().and_then(Option::as_ref);

@@ -16,6 +16,9 @@ const CONFIRM: Duration = Duration::from_secs(5);
 /// How long a lease lasts without being renewed. Tests shorten it; the template does not.
 const LEASE: Duration = Duration::from_secs(30);
 
+/// How long a message waits for another one that works on the same entity. Tests shorten it; the template does not.
+const WAIT: Duration = Duration::from_secs(60);
+
 /// How long one attempt of a call may take, so that there is time for another one. Tests shorten it; the template does not.
 const ATTEMPT: Duration = Duration::from_secs(10);
 
@@ -136,6 +139,8 @@ pub struct Settings {
     pub confirm: Duration,
     /// How long a lease on a record lasts without being renewed.
     pub lease: Duration,
+    /// How long a message waits for another one that works on the same entity.
+    pub wait: Duration,
     /// How long one attempt of a call may take.
     pub attempt: Duration,
     /// How long after its opening a containment's traces are looked for in CloudTrail.
@@ -235,6 +240,7 @@ impl Settings {
             settle: Duration::from_secs(seconds),
             confirm: milliseconds("CONFIRM_MILLISECONDS", CONFIRM),
             lease: milliseconds("LEASE_MILLISECONDS", LEASE),
+            wait: milliseconds("WAIT_MILLISECONDS", WAIT),
             attempt: milliseconds("ATTEMPT_MILLISECONDS", ATTEMPT),
             trace_after: milliseconds("TRACE_MILLISECONDS", TRACE_AFTER),
             access_keys: match optional("ACCESS_KEYS") {

@@ -9,7 +9,7 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 from testbed.accounts import MEMBER
 from testbed.bed import Bed
-from testbed.product import EXTERNAL_ID, Product
+from testbed.product import EXTERNAL_ID, Product, lead_to_proxy
 from testbed.self_check import DENY_ALL
 from testbed.victims import User, make_user
 
@@ -238,6 +238,42 @@ def test_twenty_copies_at_once_end_in_one_containment(product: Product, user: Us
     assert not user.allowed()
     product.release(user.arn)
     assert user.state() == before and user.allowed()
+
+
+def test_copies_of_a_published_message_are_carried_out_once(product: Product, bed: Bed, user: User) -> None:
+    mark = bed.proxy.mark()
+    with bed.deliveries(product.outputs["TopicArn"], copies=20):
+        message = product.contain(user.arn)
+    assert len(product.calls_about(user.name, mark, action="GetUser")) >= 20, "all of them came"
+    assert len(product.calls_about(user.name, mark, action="AttachUserPolicy")) == 1
+    assert product.mailbox.stages(user.name, message) == ["Started", "Contained"] and not user.allowed()
+
+
+def test_a_published_message_that_fails_is_tried_again(product: Product, bed: Bed, user: User) -> None:
+    mark, attempts = bed.proxy.mark(), 4
+    with bed.proxy.rule(fault="throttle", action="GetUser", contains=user.name, count=attempts):
+        with bed.deliveries(product.outputs["TopicArn"], attempts=2):
+            product.contain(user.arn)
+    looks = product.calls_about(user.name, mark, action="GetUser")
+    assert [call["code"] for call in looks[: attempts + 1]] == ["Throttling"] * attempts + [None]
+    assert product.mailbox.stages(user.name) == ["Started", "Contained"] and not user.allowed()
+
+
+def test_a_copy_gives_up_silently_while_the_one_before_it_works(another: Callable[..., Product], bed: Bed, user: User) -> None:
+    product, mark = another(), bed.proxy.mark()
+    lead_to_proxy(bed, product.outputs["FunctionName"], WAIT_MILLISECONDS="1000")
+    event, other = product.event(attributes(user)), product.event(attributes(user))
+    with bed.proxy.rule(fault="delay", action="AttachUserPolicy", contains=user.name, ms=6000), ThreadPoolExecutor(3) as pool:
+        first = pool.submit(product.invoke, event)
+        wait_for_call(product, user, "AttachUserPolicy")
+        began = time.monotonic()
+        copy, another_message = pool.submit(product.invoke, event), pool.submit(product.invoke, other)
+        assert copy.result()["error"] is None and time.monotonic() - began >= 1
+        assert another_message.result()["error"], "it is another request, which must not be lost"
+        assert not first.done() and product.mailbox.stages(user.name) == ["Started"]
+        assert first.result()["error"] is None
+    assert product.mailbox.stages(user.name) == ["Started", "Contained"]
+    assert len(product.calls_about(user.name, mark, action="AttachUserPolicy")) == 1
 
 
 def test_a_copy_after_the_release_changes_nothing(product: Product, user: User) -> None:

@@ -1,5 +1,6 @@
 """The bed as a whole: emulators and proxy, started in order, checked, stopped in reverse."""
 
+import json
 import os
 import shutil
 import tempfile
@@ -50,10 +51,26 @@ class Bed:
         finally:
             listed.unlink()
 
+    @contextmanager
+    def deliveries(self, topic: str, *, attempts: int = 1, copies: int = 1) -> Iterator[None]:
+        """How often messages to a topic are handed over, for the length of a `with` (launch/deliveries.py). One at a time."""
+        asked, new = self.folder / "ministack" / "deliveries.json", self.folder / "ministack" / "deliveries.new"
+        new.write_text(json.dumps({topic: {"attempts": attempts, "copies": copies}}))
+        new.rename(asked)
+        try:
+            yield
+        finally:
+            asked.unlink()
+
+    def delivered(self) -> list[str]:
+        """The messages that SNS has handed to a function that has ended since, well or not."""
+        ended = self.folder / "ministack" / "deliveries"
+        return ended.read_text().split() if ended.is_file() else []
+
     def wait_for_delivery(self, message: str, seconds: float = 180.0) -> None:
         """Waits until the function that SNS handed this message to has ended, well or not."""
-        ended, deadline = self.folder / "ministack" / "deliveries", time.monotonic() + seconds
-        while not (ended.is_file() and message in ended.read_text().split()):
+        deadline = time.monotonic() + seconds
+        while message not in self.delivered():
             if time.monotonic() > deadline:
                 raise TimeoutError(f"message {message} was not delivered within {seconds:.0f} s")
             time.sleep(0.02)

@@ -63,7 +63,9 @@ def _make(service: str, credentials: Credentials, region: str, url: str, ca: Pat
         aws_secret_access_key=credentials.secret_access_key,
         aws_session_token=credentials.session_token,
         config=Config(
-            retries={"total_max_attempts": 1}, proxies={}, max_pool_connections=32, read_timeout=180,
+            retries={"total_max_attempts": 1}, proxies={}, max_pool_connections=32,
+            # An invocation may take as long as Lambda lets it.
+            read_timeout=900 if service == "lambda" else 180,
             s3={"addressing_style": "path"},
         ),
     )
