@@ -30,18 +30,25 @@ SEVERAL = {"dynamodb:TransactWriteItems": ("dynamodb:PutItem", "dynamodb:UpdateI
 """Calls that are judged by the rights of what they hold."""
 
 
-def seen(proxy: Proxy) -> set[str]:
-    """The rights that the calls at a proxy have used, refused ones left out."""
-    found = set()
+def seen(proxy: Proxy) -> dict[str, list[str]]:
+    """The rights that each of the two roles has used in the calls at a proxy: calls that were refused, or cut, prove nothing."""
+    found: dict[str, set[str]] = {"FunctionRole": set(), "MemberRole": set()}
     for call in proxy.calls(0):
-        if call["principal"] is None and call["service"] in ("ec2", "iam", "autoscaling"):
+        role = _role(call)
+        if role is None or call["status"] is None or not 200 <= call["status"] < 300:
             continue
-        if 200 <= call["status"] < 300:
-            action = f"{call['service']}:{call['action']}"
-            found.update(SEVERAL.get(action, (action,)))
-            if "TagSpecification" in call["text"]:
-                found.add("ec2:CreateTags")
-    return found
+        action = f"{call['service']}:{call['action']}"
+        found[role].update(SEVERAL.get(action, (action,)))
+        if "TagSpecification" in call["text"]:
+            found[role].add("ec2:CreateTags")
+    return {role: sorted(rights) for role, rights in found.items()}
+
+
+def _role(call: dict[str, Any]) -> str | None:
+    """Whose call it is: the proxy sees the member role assumed, and Lambda gives the function its session behind the proxy's back."""
+    if call["principal"]:
+        return "MemberRole" if ":assumed-role/Member-" in call["principal"] else None
+    return "FunctionRole" if call["access_key"].startswith("ASIA") else None
 
 
 def granted() -> dict[str, set[str]]:
@@ -68,9 +75,10 @@ def main() -> int:
     files = sorted(Path(sys.argv[1]).glob("*.json"))
     if not files:
         sys.exit(f"error: no file of a test run in `{sys.argv[1]}`: run the end-to-end tests with PERMISSIONS_SEEN set to it")
-    used = {action for file in files for action in json.loads(file.read_text())}
+    runs = [json.loads(file.read_text()) for file in files]
     unused = 0
     for role, rights in granted().items():
+        used = {action for run in runs for action in run[role]}
         idle = sorted(rights - used - USED_BY_AWS.keys())
         unused += len(idle)
         print(f"{role}: {len(rights)} rights, {len(rights & used)} used by a scenario, {len(rights & USED_BY_AWS.keys())} by AWS itself")
