@@ -433,11 +433,6 @@ async fn end(mut work: Work<'_>, tally: &Tally) -> Result<Outcome, Stop> {
 /// Sends the final notice and closes the record with it.
 pub(crate) async fn finish(work: &mut Work<'_>, report: &Report) -> Result<(), Stop> {
     let request = work.request;
-    work.catch_up().await?;
-    let mut report = report.clone();
-    if work.unjournalled.is_some() {
-        report = report.unjournalled(&work.deps.settings);
-    }
     if work.unjournalled.is_none() {
         // Whoever has lost the record says nothing: the one that has it does. A release is not over until it was said: a record
         // that is closed would have nothing to release for the next delivery.
@@ -447,6 +442,11 @@ pub(crate) async fn finish(work: &mut Work<'_>, report: &Report) -> Result<(), S
         }
         work.hold().await?;
         work.record.status = status;
+    }
+    work.catch_up().await?;
+    let mut report = report.clone();
+    if work.unjournalled.is_some() {
+        report = report.unjournalled(&work.deps.settings);
     }
     let sent = work.deps.publisher.publish(&report).await;
     let seen = work.record.seen_mut(request);

@@ -9,6 +9,7 @@ use subtle::ConstantTimeEq;
 use crate::arn::{AccountId, Arn, Partition, Region};
 use crate::cidr::Cidr;
 use crate::guard::matches;
+use crate::journal::OUT_OF_REACH;
 
 /// IAM's changes were seen to take about 4 s to hold everywhere. Tests shorten it; the template does not.
 const CONFIRM: Duration = Duration::from_secs(5);
@@ -141,6 +142,8 @@ pub struct Settings {
     pub lease: Duration,
     /// How long a message waits for another one that works on the same entity.
     pub wait: Duration,
+    /// How long the journal may take before the work goes on without it.
+    pub out_of_reach: Duration,
     /// How long one attempt of a call may take.
     pub attempt: Duration,
     /// How long after its opening a containment's traces are looked for in CloudTrail.
@@ -241,6 +244,7 @@ impl Settings {
             confirm: milliseconds("CONFIRM_MILLISECONDS", CONFIRM),
             lease: milliseconds("LEASE_MILLISECONDS", LEASE),
             wait: milliseconds("WAIT_MILLISECONDS", WAIT),
+            out_of_reach: milliseconds("JOURNAL_MILLISECONDS", OUT_OF_REACH),
             attempt: milliseconds("ATTEMPT_MILLISECONDS", ATTEMPT),
             trace_after: milliseconds("TRACE_MILLISECONDS", TRACE_AFTER),
             access_keys: match optional("ACCESS_KEYS") {

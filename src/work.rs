@@ -8,7 +8,7 @@ use std::time::Duration;
 use futures_util::future::{Either, select};
 
 use crate::handler::Deps;
-use crate::journal::{CHANGES_A_WRITE, ChangeWrite, JournalError, Lease, Stored};
+use crate::journal::{CHANGES_A_WRITE, ChangeWrite, JournalError, Lease, Stored, holder_of};
 use crate::moment::Moment;
 use crate::notice::Stage;
 use crate::record::Record;
@@ -108,7 +108,7 @@ impl<'a> Work<'a> {
             self.log_unjournalled(changes);
             return Ok(());
         }
-        self.write(changes, true).await
+        self.write(changes, Then::Hold).await
     }
 
     /// Writes the record under a renewed lease, without changes: nobody else works on it from here on.
@@ -120,13 +120,12 @@ impl<'a> Work<'a> {
         }
     }
 
-    /// Writes the record and gives the lease up.
+    /// Writes the record and gives the lease up. What went on without the journal is tried once more.
     pub(crate) async fn close(&mut self) -> Result<(), Stop> {
         if self.unjournalled.is_some() {
-            self.log_unjournalled(&[]);
-            return Ok(());
+            return self.write_after_all(Then::LetGo).await;
         }
-        match self.write(&[], false).await {
+        match self.write(&[], Then::LetGoPatiently).await {
             Ok(()) => Ok(()),
             Err(Unsaved::Stop(stop)) => Err(stop),
             // INVARIANT: without changes there is none that could have moved on.
@@ -134,29 +133,52 @@ impl<'a> Work<'a> {
         }
     }
 
-    /// Tries once more to write down what went on without the journal.
+    /// Tries once more to write down what went on without the journal; the lease is held as with any other write.
     pub(crate) async fn catch_up(&mut self) -> Result<(), Stop> {
-        if self.unjournalled.is_none() {
-            return Ok(());
+        match self.unjournalled {
+            Some(_) => self.write_after_all(Then::Hold).await,
+            None => Ok(()),
         }
-        let changes = self.unwritten.clone();
+    }
+
+    async fn write_after_all(&mut self, then: Then) -> Result<(), Stop> {
         let reason = self.unjournalled.take();
-        let first = changes.get(..CHANGES_A_WRITE.min(changes.len())).unwrap_or_default();
-        match self.write(first, true).await {
-            Ok(()) if self.unjournalled.is_none() && first.len() == changes.len() => Ok(()),
+        let changes = std::mem::take(&mut self.unwritten);
+        let mut written = self.write(&changes, then).await;
+        if matches!(written, Err(Unsaved::Changed)) {
+            let rest = self.not_held(&changes).await;
+            if rest.len() < changes.len() {
+                written = self.write(&rest, then).await;
+            }
+        }
+        match written {
+            Ok(()) => Ok(()),
             Err(Unsaved::Stop(stop)) => Err(stop),
-            Ok(()) | Err(Unsaved::Changed) => {
-                self.unjournalled = reason;
+            Err(Unsaved::Changed) => {
+                (self.unjournalled, self.unwritten) = (reason, changes);
+                self.log_unjournalled(&[]);
                 Ok(())
             }
         }
     }
 
-    async fn write(&mut self, changes: &[ChangeWrite], hold: bool) -> Result<(), Unsaved> {
+    /// Those of these changes that an earlier write, whose answer was lost, has not brought into the journal already.
+    async fn not_held(&self, changes: &[ChangeWrite]) -> Vec<ChangeWrite> {
+        let keys: Vec<String> = changes.iter().map(|change| change.key().to_owned()).collect();
+        let present = self.deps.journal.changes(&keys).await.unwrap_or_default();
+        let holder = holder_of(&self.record);
+        let held = |change: &&ChangeWrite| {
+            let item = present.iter().find(|item| item.key == change.key());
+            item.is_some_and(|item| item.holders.contains(&holder))
+        };
+        changes.iter().filter(|change| !held(change)).cloned().collect()
+    }
+
+    async fn write(&mut self, changes: &[ChangeWrite], then: Then) -> Result<(), Unsaved> {
         let mut rest = changes;
         loop {
             let (now, later) = rest.split_at(rest.len().min(CHANGES_A_WRITE));
-            self.write_once(now, hold).await?;
+            self.write_once(now, then).await?;
             if self.unjournalled.is_some() {
                 self.log_unjournalled(rest);
                 return Ok(());
@@ -168,7 +190,7 @@ impl<'a> Work<'a> {
         }
     }
 
-    async fn write_once(&mut self, changes: &[ChangeWrite], hold: bool) -> Result<(), Unsaved> {
+    async fn write_once(&mut self, changes: &[ChangeWrite], then: Then) -> Result<(), Unsaved> {
         let tries = Tries::begin();
         // The same record with each try: one that took effect though its answer was lost is known by it.
         self.note_sent();
@@ -178,7 +200,7 @@ impl<'a> Work<'a> {
             let stored = Stored {
                 record: self.record.clone(),
                 version: self.expected.unwrap_or(0) + 1,
-                lease: hold.then(|| Lease {
+                lease: (then == Then::Hold).then(|| Lease {
                     holder: self.holder.clone(),
                     until: now.plus(self.deps.settings.lease),
                 }),
@@ -198,7 +220,7 @@ impl<'a> Work<'a> {
                 Err(JournalError::Busy) => {}
                 // Nothing waits for a write that gives the lease up, and what has been said counts as said only with it: a record
                 // that stays as it is gets its final notice once more, from the wake-up that finds it.
-                Err(JournalError::Unreachable(failure)) if !hold && failure.passes() => {
+                Err(JournalError::Unreachable(failure)) if then == Then::LetGoPatiently && failure.passes() => {
                     if !tries.next().await {
                         return self.go_on_without(JournalError::Unreachable(failure));
                     }
@@ -231,10 +253,10 @@ impl<'a> Work<'a> {
         if !ours {
             return Err(Unsaved::Stop(Stop::Lost));
         }
-        // Our lease, another version: the release asked.
+        // Our lease, another version: a release asked, or an earlier write took effect though its answer was lost.
         self.expected = Some(loaded.version);
-        if self.request.action == Action::Release {
-            return Ok(Happened::OnlyAsked);
+        if loaded.asked.is_none() || self.request.action == Action::Release {
+            return Ok(Happened::Behind);
         }
         // The last state that the journal has is given up as it stands: what the refused write would have added was not done yet,
         // or counts as planned.
@@ -298,6 +320,19 @@ impl<'a> Work<'a> {
 
 #[derive(PartialEq)]
 enum Happened {
+    /// This very write took effect.
     OurOwnWrite,
-    OnlyAsked,
+    /// The version has moved on, and the record is still ours to write.
+    Behind,
+}
+
+/// What becomes of the lease with a write.
+#[derive(Debug, Clone, Copy, PartialEq)]
+enum Then {
+    /// It is renewed.
+    Hold,
+    /// It is given up.
+    LetGo,
+    /// It is given up, and a journal that is out of reach is waited for.
+    LetGoPatiently,
 }

@@ -90,11 +90,14 @@ async fn serve() -> Result<(), Error> {
     let deps = Deps::new(
         settings.clone(),
         Accounts::new(config.clone(), &settings.member_role, settings.hub()),
-        Journal::Dynamo(Table::new(
-            aws_sdk_dynamodb::Client::new(&config),
-            &settings.journal_table,
-            settings.hub().as_str(),
-        )),
+        Journal::Dynamo(
+            Table::new(
+                aws_sdk_dynamodb::Client::new(&config),
+                &settings.journal_table,
+                settings.hub().as_str(),
+            )
+            .with_patience(settings.out_of_reach),
+        ),
         Publisher::new(aws_sdk_sns::Client::new(&config), &settings),
         Wakeups::new(
             aws_sdk_sqs::Client::new(&config),

@@ -279,6 +279,21 @@ def test_a_write_that_meets_another_transaction_is_made_again(
     assert product.mailbox.stages(user.name)[-1] == "Released" and user.allowed()
 
 
+@pytest.mark.parametrize("nth", [0, 1, 2])
+@pytest.mark.parametrize("fault", ["hold", "hold_after"], ids=["lost", "in force"])
+def test_a_write_without_an_answer_is_made_up_for_and_told_once(product: Product, user: User, fault: str, nth: int) -> None:
+    before = user.state()
+    unanswered = {"fault": fault, "service": "dynamodb", "action": "TransactWriteItems", "contains": user.name}
+    with product.bed.proxy.rule(**unanswered, skip=nth, count=1):
+        product.contain(user.arn)
+    assert stages(product, user.arn) == ["Started", "Contained"] and not user.allowed()
+    assert "UNJOURNALLED" not in product.mailbox.notices(user.name)[-1].mail
+    [record] = [item for item in product.journal() if item["pk"]["S"].startswith("record/") and user.name in str(item)]
+    assert '"ended":"Contained"' in record["record"]["S"] and "holder" not in record
+    product.release(user.arn)
+    assert stages(product, user.arn)[-1] == "Released" and user.state() == before and not changes(product, user.name)
+
+
 @pytest.mark.parametrize(("code", "message"), [
     ("ValidationException", "Item size has exceeded the maximum allowed size"),
     ("TransactionCanceledException",
