@@ -83,6 +83,7 @@ fn asked(record: &Record, seen: &Seen) -> Option<Request> {
         force: seen.force,
         reactivate_keys: seen.reactivate_keys,
         resumed: true,
+        more_tries: false,
     })
 }
 
@@ -109,12 +110,14 @@ pub(crate) mod tests {
             force: false,
             reactivate_keys: false,
             resumed: false,
+            more_tries: false,
         }
     }
 
     fn resumed(request: Request) -> Option<Request> {
         Some(Request {
             resumed: true,
+            more_tries: false,
             ..request
         })
     }

@@ -17,7 +17,7 @@ use crate::journal::{JournalError, Stored};
 use crate::moment::Moment;
 use crate::notice::{Report, Stage};
 use crate::plan::Plan;
-use crate::record::{ATTEMPTS, Record, RecordedStep, Status, StepState};
+use crate::record::{Record, RecordedStep, Status, StepState};
 use crate::recording::{is_fresh, record_plan};
 use crate::request::{Action, Request};
 use crate::wake::Wake;
@@ -203,8 +203,7 @@ fn not_surveyed_summary(record: &Record, request: &Request, failure: &Failure) -
 
 async fn not_surveyed(mut work: Work<'_>, failure: Failure) -> Result<Outcome, Stop> {
     let (deps, request) = (work.deps, work.request);
-    let attempts = work.record.seen_mut(request).attempts;
-    if failure.passes() && attempts < ATTEMPTS && work.unjournalled.is_none() {
+    if failure.passes() && work.is_tried_again() && work.unjournalled.is_none() {
         work.close().await?;
         return Ok(Outcome::Retry(failure.to_string()));
     }
@@ -377,12 +376,11 @@ fn fall_back(work: &mut Work<'_>, facts: &Facts) -> Option<Plan> {
 /// Says how it ended, and closes the record.
 async fn end(mut work: Work<'_>, tally: &Tally) -> Result<Outcome, Stop> {
     let request = work.request;
-    let attempts = work.record.seen(&request.message.id).map_or(0, |seen| seen.attempts);
     let amounts = work.record.amounts_to();
     work.record.status = amounts;
     let retry = (!tally.passing.is_empty()).then(|| tally.passing.join("; "));
     if let Some(reason) = &retry
-        && attempts < ATTEMPTS
+        && work.is_tried_again()
         && work.unjournalled.is_none()
     {
         work.close().await?;

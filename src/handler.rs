@@ -13,9 +13,10 @@ use crate::ingress;
 use crate::ingress::sns::{self, Content, Delivery, NotAnSnsEvent};
 use crate::moment::Moment;
 use crate::notice::{Report, Stage};
+use crate::persist::Unfinished;
 use crate::request::{Action, Message, Request};
 use crate::wake::Wake;
-use crate::{automatic, execute, release, resume, watch};
+use crate::{automatic, execute, persist, release, resume, watch};
 
 /// How many entities of a message are worked on at once.
 pub(crate) const AT_ONCE: usize = 8;
@@ -76,7 +77,7 @@ pub async fn invoke(event: Value, id: &str, deadline: Moment, deps: &Deps) -> Re
         return Ok(answer(&Report::bare(Stage::Refused, summary)));
     }
     deps.publisher.listen();
-    let retries = handle_one(delivery, deps).await;
+    let retries = persist::again(handle_one(delivery, deps).await, deps).await.reasons();
     // The last one: what came before it was on the way.
     let said = deps.publisher.heard().pop();
     watch::after(deps, deps.to_look_at_again()).await;
@@ -116,24 +117,35 @@ pub async fn handle(event: Value, deadline: Moment, deps: &Deps) -> Result<(), H
         .into_iter()
         .partition(|delivery| deps.admits(delivery));
     let work = async {
-        let mut retries = Vec::new();
+        let mut unfinished = Vec::new();
         for delivery in admitted {
-            retries.extend(handle_one(delivery, deps).await);
+            unfinished.push(handle_one(delivery, deps).await);
         }
-        retries
+        unfinished
     };
     let refusals = async {
         for _ in strange {
             deps.refuse_stranger().await;
         }
     };
-    let (retries, ()) = join(work, refusals).await;
-    watch::after(deps, deps.to_look_at_again()).await;
+    let (unfinished, ()) = join(work, refusals).await;
+    let mut retries = Vec::new();
+    for unfinished in unfinished {
+        retries.extend(to_the_end(unfinished, deps).await);
+    }
     if retries.is_empty() {
         Ok(())
     } else {
         Err(HandlerError::RetryCanHelp(retries.join("; ")))
     }
+}
+
+/// Tries again what is not done, looks again at what is, and says why a retry can help, where it can.
+async fn to_the_end(unfinished: Unfinished, deps: &Deps) -> Vec<String> {
+    let looks = watch::after(deps, deps.to_look_at_again());
+    let (unfinished, ()) = join(persist::again(unfinished, deps), looks).await;
+    watch::after(deps, deps.to_look_at_again()).await;
+    unfinished.reasons()
 }
 
 /// Finishes what the wake-ups name, one after the other.
@@ -152,21 +164,12 @@ async fn wake_up(wakes: Vec<Wake>, deps: &Deps) -> Result<(), HandlerError> {
     }
 }
 
-/// Carries out all requests of a message, and says why a retry can help, where it can. What is refused unread is refused beside the
-/// work, never before it.
-async fn handle_one(delivery: Delivery, deps: &Deps) -> Vec<String> {
+/// Carries out all requests of a message, and returns what failed for a reason that passes. What is refused unread is refused beside
+/// the work, never before it.
+async fn handle_one(delivery: Delivery, deps: &Deps) -> Unfinished {
     let (groups, unreadable) = requests(delivery);
-    let work = iter(groups)
-        .map(|requests| carry_out_first(requests, deps))
-        .buffer_unordered(AT_ONCE)
-        .collect::<Vec<_>>();
     let refusals = iter(&unreadable).for_each_concurrent(AT_ONCE, |refused| refuse_message(deps, refused));
-    let (outcomes, ()) = join(work, refusals).await;
-    let reasons = outcomes.into_iter().filter_map(|outcome| match outcome {
-        Outcome::Retry(reason) => Some(reason),
-        Outcome::Ended(_) | Outcome::Silent => None,
-    });
-    reasons.collect()
+    join(persist::first(groups, deps), refusals).await.0
 }
 
 /// A message, or a part of it, that names no entity.
@@ -228,6 +231,7 @@ fn requests(delivery: Delivery) -> (Vec<Vec<Request>>, Vec<Unreadable>) {
             force,
             reactivate_keys,
             resumed: false,
+            more_tries: false,
         };
         let key = request.entity.key();
         match groups
@@ -242,7 +246,7 @@ fn requests(delivery: Delivery) -> (Vec<Vec<Request>>, Vec<Unreadable>) {
 }
 
 /// Carries out one request of those that name one entity: the first that is not refused, as one under a wrong path would be.
-async fn carry_out_first(requests: Vec<Request>, deps: &Deps) -> Outcome {
+pub(crate) async fn carry_out_first(requests: Vec<Request>, deps: &Deps) -> Outcome {
     let mut outcome = Outcome::Silent;
     for request in requests {
         // On the heap: eight of these at once are too much for a small stack.

@@ -31,6 +31,7 @@ pub mod ingress;
 pub mod journal;
 pub mod moment;
 pub mod notice;
+mod persist;
 pub mod plan;
 pub mod record;
 mod recording;

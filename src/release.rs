@@ -15,7 +15,7 @@ use crate::handler::{Deps, Outcome};
 use crate::journal::{ChangeWrite, JournalError, Stored, holder_of};
 use crate::moment::Moment;
 use crate::notice::{Report, Stage};
-use crate::record::{ATTEMPTS, Record, RecordedStep, Status, StepState};
+use crate::record::{Record, RecordedStep, Status, StepState};
 use crate::request::Request;
 use crate::steps::Receipt;
 use crate::wake::Wake;
@@ -434,8 +434,7 @@ fn fail(step: &mut RecordedStep, failure: Failure, passing: &mut Vec<Failure>) {
 
 async fn not_reached(mut work: Work<'_>, failure: Failure) -> Result<Outcome, Stop> {
     let request = work.request;
-    let attempts = work.record.seen_mut(request).attempts;
-    if failure.passes() && attempts < ATTEMPTS {
+    if failure.passes() && work.is_tried_again() {
         work.close().await?;
         return Ok(Outcome::Retry(failure.to_string()));
     }
@@ -458,7 +457,7 @@ async fn end(mut work: Work<'_>, passing: Vec<Failure>) -> Result<Outcome, Stop>
         .map(ToString::to_string)
         .reduce(|all, one| format!("{all}; {one}"));
     if let Some(reason) = &retry
-        && work.record.seen_mut(request).attempts < ATTEMPTS
+        && work.is_tried_again()
     {
         work.close().await?;
         return Ok(Outcome::Retry(reason.clone()));

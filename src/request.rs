@@ -91,6 +91,9 @@ pub struct Request {
     pub force: bool,
     /// A release makes the access keys active again that containment made inactive.
     pub reactivate_keys: bool,
-    /// Whether a wake-up or the watch goes on with it: no delivery of the message, and none of its attempts.
+    /// Whether a wake-up, the watch, or a further try of one invocation goes on with it: no delivery of the message, and none of its
+    /// attempts.
     pub resumed: bool,
+    /// Whether the same invocation tries it again, should it fail for a reason that passes.
+    pub more_tries: bool,
 }

@@ -20,6 +20,9 @@ const LEASE: Duration = Duration::from_secs(30);
 /// How long a message waits for another one that works on the same entity. Tests shorten it; the template does not.
 const WAIT: Duration = Duration::from_secs(60);
 
+/// How long an invocation tries again what failed for a reason that passes. Tests shorten it; the template does not.
+const PERSIST: Duration = Duration::from_secs(60);
+
 /// How long one attempt of a call may take, so that there is time for another one. Tests shorten it; the template does not.
 const ATTEMPT: Duration = Duration::from_secs(10);
 
@@ -142,6 +145,8 @@ pub struct Settings {
     pub lease: Duration,
     /// How long a message waits for another one that works on the same entity.
     pub wait: Duration,
+    /// How long an invocation tries again what failed for a reason that passes.
+    pub persist: Duration,
     /// How long the journal may take before the work goes on without it.
     pub out_of_reach: Duration,
     /// How long one attempt of a call may take.
@@ -244,6 +249,7 @@ impl Settings {
             confirm: milliseconds("CONFIRM_MILLISECONDS", CONFIRM),
             lease: milliseconds("LEASE_MILLISECONDS", LEASE),
             wait: milliseconds("WAIT_MILLISECONDS", WAIT),
+            persist: milliseconds("PERSIST_MILLISECONDS", PERSIST),
             out_of_reach: milliseconds("JOURNAL_MILLISECONDS", OUT_OF_REACH),
             attempt: milliseconds("ATTEMPT_MILLISECONDS", ATTEMPT),
             trace_after: milliseconds("TRACE_MILLISECONDS", TRACE_AFTER),
@@ -340,6 +346,7 @@ pub(crate) mod tests {
             ),
             ("SETTLE_SECONDS", "60"),
             ("CONFIRM_MILLISECONDS", "1"),
+            ("PERSIST_MILLISECONDS", "0"),
             (
                 "PROTECTED_ARNS",
                 "arn:aws:iam::*:role/break-glass-*, arn:aws:iam::222222222222:user/responder",

@@ -11,7 +11,7 @@ use crate::handler::Deps;
 use crate::journal::{CHANGES_A_WRITE, ChangeWrite, JournalError, Lease, Stored, holder_of};
 use crate::moment::Moment;
 use crate::notice::Stage;
-use crate::record::Record;
+use crate::record::{ATTEMPTS, Record};
 use crate::request::{Action, Request};
 
 /// How long a write is tried that others meet.
@@ -92,6 +92,15 @@ impl<'a> Work<'a> {
             unwritten: vec![],
             sent: Rc::default(),
         }
+    }
+
+    /// Whether what failed for a reason that passes is tried again: by this invocation, or by Lambda.
+    pub(crate) fn is_tried_again(&self) -> bool {
+        let attempts = self
+            .record
+            .seen(&self.request.message.id)
+            .map_or(0, |seen| seen.attempts);
+        self.request.more_tries || attempts < ATTEMPTS
     }
 
     /// Puts the notices that went out meanwhile into the record.

@@ -273,6 +273,7 @@ impl<'a> Work<'a> {
             force: false,
             reactivate_keys: false,
             resumed: false,
+            more_tries: false,
         })
     }
 

@@ -1,5 +1,6 @@
 """An IAM user from the message to the mail to the release, by the real templates and the real package."""
 
+import json
 import os
 import signal
 import time
@@ -321,6 +322,34 @@ def test_throttling_fails_the_invocation_and_the_next_delivery_goes_on(product: 
     assert product.mailbox.stages(user.name) == []
     assert product.invoke(event)["error"] is None
     assert product.mailbox.stages(user.name) == ["Started", "Contained"] and not user.allowed()
+
+
+BUSY = {"fault": "refuse", "status": 409, "code": "ConcurrentModification", "action": "GetUser"}
+"""A failure that passes, and that the SDK doesn't try again itself."""
+
+
+def test_what_passes_is_waited_for_in_the_same_invocation(another: Callable[..., Product], bed: Bed, user: User) -> None:
+    product = another()
+    lead_to_proxy(bed, product.outputs["FunctionName"], PERSIST_MILLISECONDS="20000")
+    with bed.proxy.rule(**BUSY, contains=user.name, count=2):
+        assert product.invoke(product.event(attributes(user)))["error"] is None
+    assert product.mailbox.stages(user.name) == ["Started", "Contained"] and not user.allowed()
+
+
+def test_what_does_not_pass_holds_nothing_up_and_is_told_at_the_last_try(
+    another: Callable[..., Product], bed: Bed, user: User
+) -> None:
+    product, other, mark = another(), make_user(bed.endpoints), bed.proxy.mark()
+    lead_to_proxy(bed, product.outputs["FunctionName"], PERSIST_MILLISECONDS="3000")
+    event = product.event({**attributes(user), "Arn": json.dumps([user.arn, other.arn])})
+    event["Records"][0]["Sns"]["MessageAttributes"]["Arn"]["Type"] = "String.Array"
+    with bed.proxy.rule(**BUSY, contains=user.name):
+        for told in ([], [], ["Failed"]):
+            assert product.invoke(event)["error"] == "RetryCanHelp" and product.mailbox.stages(user.name) == told
+    tries = product.calls_about(user.name, mark, action="GetUser")
+    [denied] = product.calls_about(other.name, mark, action="AttachUserPolicy")
+    assert len(tries) == 6 and denied["start_ms"] < tries[1]["start_ms"]
+    assert product.mailbox.stages(other.name) == ["Started", "Contained"] and user.allowed()
 
 
 def test_an_answer_that_is_cut_off_after_the_change_does_no_harm(product: Product, user: User) -> None:

@@ -38,6 +38,8 @@ class Bed:
             "SSL_CERT_FILE": str(self.certificates.ca),
             # IAM's changes hold at once here: the second look need not wait for them.
             "CONFIRM_MILLISECONDS": "100",
+            # Tests want to see what one try brings.
+            "PERSIST_MILLISECONDS": "0",
         }
 
     @contextmanager

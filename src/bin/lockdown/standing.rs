@@ -133,6 +133,7 @@ pub mod tests {
             force: false,
             reactivate_keys: false,
             resumed: false,
+            more_tries: false,
         }
     }
 

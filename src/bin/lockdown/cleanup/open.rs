@@ -146,6 +146,7 @@ pub mod tests {
             force: false,
             reactivate_keys: false,
             resumed: false,
+            more_tries: false,
         };
         let mut record = Record::begin(&request, at());
         for (step, before, made) in steps {
