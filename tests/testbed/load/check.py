@@ -14,7 +14,12 @@ CHANGES = ("Attach", "Put", "Modify", "Create", "Update")
 
 
 def wrong(product: Product, entities: Sequence[Entity], mark: int) -> list[str]:
-    """What is not as it must be after each entity has been asked for once since a mark: locked, recorded and told once."""
+    """What is not as it must be after each entity has been asked for once since a mark: locked, recorded, made and told once."""
+    return lost(product, entities) + twice(product, mark)
+
+
+def lost(product: Product, entities: Sequence[Entity]) -> list[str]:
+    """What is not locked, not recorded once or not told once."""
     finals = Counter(last_part(n.json["entity"]) for n in product.mailbox.notices() if n.stage in FINAL)
     begun = Counter(last_part(n.json["entity"]) for n in product.mailbox.notices() if n.stage == "Started")
     stages = Counter(n.stage for n in product.mailbox.notices())
@@ -27,7 +32,7 @@ def wrong(product: Product, entities: Sequence[Entity], mark: int) -> list[str]:
         counts = {"records": records[name], "notices at the start": begun[name], "at the end": finals[name]}
         found += [] if holds else [f"{name} is not locked"]
         found += [f"{name} has {count} {what}" for what, count in counts.items() if count != 1]
-    return found + dead_letters(product) + twice(product, mark)
+    return found + dead_letters(product)
 
 
 def dead_letters(product: Product) -> list[str]:
