@@ -225,11 +225,11 @@ async fn not_surveyed(mut work: Work<'_>, failure: Failure) -> Result<Outcome, S
             }
         }
         work.close().await?;
-        return Ok(Outcome::Retry(failure.to_string()));
+        return Ok(Outcome::SaidAndRetry(failure.to_string()));
     }
     finish(&mut work, &report).await?;
     Ok(if failure.passes() {
-        Outcome::Retry(failure.to_string())
+        Outcome::SaidAndRetry(failure.to_string())
     } else {
         Outcome::Ended(Stage::Failed)
     })
@@ -423,7 +423,7 @@ async fn end(mut work: Work<'_>, tally: &Tally) -> Result<Outcome, Stop> {
         work.deps.look_again_at(&work.record.key);
     }
     Ok(match retry {
-        Some(reason) => Outcome::Retry(reason),
+        Some(reason) => Outcome::SaidAndRetry(reason),
         None => Outcome::Ended(stage),
     })
 }

@@ -30,6 +30,18 @@ pub(crate) enum Outcome {
     Silent,
     /// A retry can help, for this reason.
     Retry(String),
+    /// The same, and what there was to say has been said: to say it again is Lambda's to cause, minutes later, and not this invocation's.
+    SaidAndRetry(String),
+}
+
+impl Outcome {
+    /// Why a retry can help, where it can.
+    pub(crate) fn into_retry(self) -> Option<String> {
+        match self {
+            Self::Retry(reason) | Self::SaidAndRetry(reason) => Some(reason),
+            Self::Ended(_) | Self::Silent => None,
+        }
+    }
 }
 
 /// An error that reaches Lambda. Its type is a stable word.
@@ -153,9 +165,13 @@ async fn wake_up(wakes: Vec<Wake>, deps: &Deps) -> Result<(), HandlerError> {
     let mut retries = Vec::new();
     for wake in wakes {
         let span = tracing::info_span!("wake-up", record = wake.record, containment = wake.containment);
-        if let Outcome::Retry(reason) = resume::resume(deps, wake).instrument(span).boxed_local().await {
-            retries.push(reason);
-        }
+        retries.extend(
+            resume::resume(deps, wake)
+                .instrument(span)
+                .boxed_local()
+                .await
+                .into_retry(),
+        );
     }
     if retries.is_empty() {
         Ok(())

@@ -26,6 +26,8 @@ const SPARE_SECONDS: u64 = 60;
 #[derive(Debug, Default)]
 pub(crate) struct Unfinished {
     entities: Vec<Waiting>,
+    /// Why others are not done, of which this invocation has had its say.
+    said: Vec<String>,
     /// Whether it was promised another try: then its last word has not been said.
     more: bool,
 }
@@ -40,7 +42,8 @@ struct Waiting {
 impl Unfinished {
     /// Why it is not done.
     pub(crate) fn reasons(self) -> Vec<String> {
-        self.entities.into_iter().map(|waiting| waiting.reason).collect()
+        let waiting = self.entities.into_iter().map(|waiting| waiting.reason);
+        self.said.into_iter().chain(waiting).collect()
     }
 }
 
@@ -61,7 +64,9 @@ pub(crate) async fn again(mut unfinished: Unfinished, deps: &Deps) -> Unfinished
         pause = (pause * 2).min(LAST_PAUSE);
         let more = another_follows(ends, pause, deps);
         let groups = unfinished.entities.into_iter().map(|waiting| waiting.requests);
+        let mut said = unfinished.said;
         unfinished = round(groups.collect(), more, deps).await;
+        unfinished.said.append(&mut said);
     }
     unfinished
 }
@@ -77,22 +82,27 @@ async fn round(groups: Vec<Vec<Request>>, more: bool, deps: &Deps) -> Unfinished
             more_tries: more,
             ..request.clone()
         });
-        let Outcome::Retry(reason) = carry_out_first(now.collect(), deps).await else {
-            return None;
-        };
-        let requests = requests.into_iter().map(|request| Request {
-            resumed: true,
-            ..request
-        });
-        Some(Waiting {
-            requests: requests.collect(),
-            reason,
-        })
+        (carry_out_first(now.collect(), deps).await, requests)
     });
-    let entities = tried
-        .buffer_unordered(AT_ONCE)
-        .filter_map(async |waiting| waiting)
-        .collect()
-        .await;
-    Unfinished { entities, more }
+    let mut unfinished = Unfinished {
+        more,
+        ..Unfinished::default()
+    };
+    for (outcome, requests) in tried.buffer_unordered(AT_ONCE).collect::<Vec<_>>().await {
+        match outcome {
+            Outcome::Ended(_) | Outcome::Silent => {}
+            Outcome::SaidAndRetry(reason) => unfinished.said.push(reason),
+            Outcome::Retry(reason) => {
+                let resumed = requests.into_iter().map(|request| Request {
+                    resumed: true,
+                    ..request
+                });
+                unfinished.entities.push(Waiting {
+                    requests: resumed.collect(),
+                    reason,
+                });
+            }
+        }
+    }
+    unfinished
 }

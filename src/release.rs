@@ -443,7 +443,7 @@ async fn not_reached(mut work: Work<'_>, failure: Failure) -> Result<Outcome, St
     let report = Report::released(Stage::Failed, request, &work.record, summary, next);
     finish(&mut work, &report).await?;
     Ok(if failure.passes() {
-        Outcome::Retry(failure.to_string())
+        Outcome::SaidAndRetry(failure.to_string())
     } else {
         Outcome::Ended(Stage::Failed)
     })
@@ -511,7 +511,7 @@ async fn end(mut work: Work<'_>, passing: Vec<Failure>) -> Result<Outcome, Stop>
     let report = Report::released(stage, request, &work.record, summary, next);
     finish(&mut work, &report).await?;
     Ok(match retry {
-        Some(reason) => Outcome::Retry(reason),
+        Some(reason) => Outcome::SaidAndRetry(reason),
         None => Outcome::Ended(stage),
     })
 }

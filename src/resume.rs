@@ -40,7 +40,7 @@ pub(crate) async fn resume(deps: &Deps, wake: Wake) -> Outcome {
     );
     match carry_on(deps, &request).await {
         // The wake-up that was stored above comes for it.
-        Outcome::Retry(reason) if relayed.is_ok() => {
+        Outcome::Retry(reason) | Outcome::SaidAndRetry(reason) if relayed.is_ok() => {
             tracing::warn!(record = wake.record, "to be tried again: {reason}");
             Outcome::Silent
         }

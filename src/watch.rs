@@ -200,7 +200,7 @@ async fn finish(deps: &Deps, record: &Record) -> Looked {
         return Looked::Quiet;
     };
     match carry_on(deps, &request).await {
-        Outcome::Retry(reason) => Looked::Failed(reason),
+        Outcome::Retry(reason) | Outcome::SaidAndRetry(reason) => Looked::Failed(reason),
         Outcome::Ended(_) | Outcome::Silent => Looked::Finished,
     }
 }

@@ -23,7 +23,7 @@ use crate::aws::Failure;
 use crate::event::Event;
 use crate::event::json::Json;
 use crate::event::recognise::{NotAnEvent, recognise};
-use crate::handler::{Deps, HandlerError, Outcome};
+use crate::handler::{Deps, HandlerError};
 use crate::journal::JournalError;
 use crate::moment::Moment;
 use crate::rules::{Decision, Response, Rule, RuleSet};
@@ -178,10 +178,7 @@ async fn tell_and_carry_out(work: &Work<'_>, known: &known::Event<'_>, told: boo
     if work.deps.settings.write_back {
         write_back::write(work.event, &ended, &work.deps.accounts).await;
     }
-    again.extend(ended.into_iter().filter_map(|(_, outcome)| match outcome {
-        Outcome::Retry(reason) => Some(reason),
-        Outcome::Ended(_) | Outcome::Silent => None,
-    }));
+    again.extend(ended.into_iter().filter_map(|(_, outcome)| outcome.into_retry()));
     if again.is_empty() {
         noted
     } else {

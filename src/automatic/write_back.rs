@@ -105,7 +105,7 @@ fn note(event: &Event<'_>, ended: &[(Request, Outcome)], now: Moment) -> String 
         let stage = match outcome {
             Outcome::Ended(stage) => stage.to_string(),
             Outcome::Silent => "in work".to_owned(),
-            Outcome::Retry(_) => "being tried again".to_owned(),
+            Outcome::Retry(_) | Outcome::SaidAndRetry(_) => "being tried again".to_owned(),
         };
         format!("{}: {stage}", request.entity.named)
     });

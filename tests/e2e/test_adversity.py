@@ -19,7 +19,7 @@ import pytest
 from testbed.accounts import HUB, MEMBER, REGION
 from testbed.bed import Bed
 from testbed.instances import Instance, Vpc, make_instance, make_vpc
-from testbed.product import EXTERNAL_ID, Product
+from testbed.product import EXTERNAL_ID, Product, lead_to_proxy
 from testbed.self_check import DENY_ALL
 from testbed.victims import User, make_function, make_role, make_user, unique
 
@@ -334,6 +334,17 @@ def test_what_is_changed_without_the_journal_is_in_the_log_with_the_state_before
     assert stages(product, function.arn)[-1] == "Contained" and not function.role.allowed()
     steps = [step for record in logged_records(product, function.arn) for step in record["steps"]]
     assert {"reserved": 7} in [step["before"] for step in steps if step["step"]["change"] == "concurrency"]
+
+
+def test_what_is_not_done_without_the_journal_is_said_once_by_an_invocation(
+    another: Callable[..., Product], bed: Bed, user: User
+) -> None:
+    product = another()
+    lead_to_proxy(bed, product.outputs["FunctionName"], PERSIST_MILLISECONDS="15000")
+    met = {"fault": "refuse", "status": 409, "code": "ConcurrentModification", "contains": user.name}
+    with bed.proxy.rule(service="dynamodb", contains=user.name, **DENIED), bed.proxy.rule(action="AttachUserPolicy", **met):
+        assert product.invoke(product.event(attributes(user.arn)))["error"] == "RetryCanHelp"
+    assert stages(product, user.arn) == ["Started", "Failed"] and user.allowed()
 
 
 # --- AWS refuses a part ------------------------------------------------------------------------------------------------------
