@@ -42,8 +42,14 @@ class Known:
         return self.service in ("", point.service) and self.action in ("", point.action) and trial.fault in self.faults
 
 
-KNOWN: tuple[Known, ...] = ()
-"""None at present."""
+KNOWN: tuple[Known, ...] = (
+    Known(
+        "", "", ("500 from then on",), ("nothing was said, and no error returned",),
+        "a delivery that finds a wake-up at work for longer than it waits leaves the message to it, and wake-ups that fail go on "
+        "without a word: who asked has `Started` alone until the failure passes, or the wake-ups' errors raise the alarm",
+        strict=False,
+    ),
+)
 
 OCCURRENCES = 3
 """How many calls alike are hit one by one: the changes of an interface are so many, the entries of an ACL are all alike."""
