@@ -2,7 +2,7 @@
 
 use crate::journal::Stored;
 use crate::record::{Record, Seen, StepState};
-use crate::request::{Action, Message, Request};
+use crate::request::{Action, Follows, Message, Request};
 
 use crate::moment::Moment;
 
@@ -83,7 +83,7 @@ fn asked(record: &Record, seen: &Seen) -> Option<Request> {
         force: seen.force,
         reactivate_keys: seen.reactivate_keys,
         resumed: true,
-        more_tries: false,
+        follows: Follows::Delivery,
     })
 }
 
@@ -110,14 +110,14 @@ pub(crate) mod tests {
             force: false,
             reactivate_keys: false,
             resumed: false,
-            more_tries: false,
+            follows: Follows::Delivery,
         }
     }
 
     fn resumed(request: Request) -> Option<Request> {
         Some(Request {
             resumed: true,
-            more_tries: false,
+            follows: Follows::Delivery,
             ..request
         })
     }

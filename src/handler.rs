@@ -14,7 +14,7 @@ use crate::ingress::sns::{self, Content, Delivery, NotAnSnsEvent};
 use crate::moment::Moment;
 use crate::notice::{Report, Stage};
 use crate::persist::Unfinished;
-use crate::request::{Action, Message, Request};
+use crate::request::{Action, Follows, Message, Request};
 use crate::wake::Wake;
 use crate::{automatic, execute, persist, release, resume, watch};
 
@@ -247,7 +247,7 @@ fn requests(delivery: Delivery) -> (Vec<Vec<Request>>, Vec<Unreadable>) {
             force,
             reactivate_keys,
             resumed: false,
-            more_tries: false,
+            follows: Follows::Delivery,
         };
         let key = request.entity.key();
         match groups

@@ -11,7 +11,7 @@ use tokio::time::Instant;
 
 use crate::handler::{AT_ONCE, Deps, Outcome, carry_out_first};
 use crate::moment::Moment;
-use crate::request::Request;
+use crate::request::{Follows, Request};
 
 /// The pause before the second try; each is twice as long as the one before.
 const FIRST_PAUSE: Duration = Duration::from_secs(2);
@@ -79,7 +79,7 @@ fn another_follows(ends: Instant, pause: Duration, deps: &Deps) -> bool {
 async fn round(groups: Vec<Vec<Request>>, more: bool, deps: &Deps) -> Unfinished {
     let tried = iter(groups).map(async |requests: Vec<Request>| {
         let now = requests.iter().map(|request| Request {
-            more_tries: more,
+            follows: if more { Follows::Try } else { Follows::Delivery },
             ..request.clone()
         });
         (carry_out_first(now.collect(), deps).await, requests)

@@ -94,6 +94,17 @@ pub struct Request {
     /// Whether a wake-up, the watch, or a further try of one invocation goes on with it: no delivery of the message, and none of its
     /// attempts.
     pub resumed: bool,
-    /// Whether the same invocation tries it again, should it fail for a reason that passes.
-    pub more_tries: bool,
+    /// What follows, should it fail for a reason that passes.
+    pub follows: Follows,
+}
+
+/// What follows a try that fails for a reason that passes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Follows {
+    /// Lambda's next delivery, as long as the message has attempts left.
+    Delivery,
+    /// Another try of the same invocation.
+    Try,
+    /// Nothing that anybody should have to wait for: what is not done is told now.
+    Word,
 }

@@ -11,11 +11,16 @@ use crate::execute;
 use crate::handler::{Deps, Outcome};
 use crate::moment::Moment;
 use crate::release;
-use crate::request::{Action, Request};
+use crate::request::{Action, Follows, Request};
 use crate::wake::Wake;
 
 /// How many wake-ups follow one another at most; the last is delivered again and again.
 const MOST: u32 = 40;
+
+/// From how many wake-ups on one that fails tells what is not done. Whoever asked is told by the last of three deliveries, five minutes
+/// after the first; but a delivery that finds a wake-up at work leaves the message to it, and then there are no more. The eighth comes
+/// after six minutes.
+const TELLS_AFTER: u32 = 8;
 
 /// Looks at the record that a wake-up names, and finishes what its message has begun and nobody works on.
 pub(crate) async fn resume(deps: &Deps, wake: Wake) -> Outcome {
@@ -38,6 +43,14 @@ pub(crate) async fn resume(deps: &Deps, wake: Wake) -> Outcome {
         containment = wake.containment,
         "an invocation left work undone: it is resumed"
     );
+    let request = Request {
+        follows: if wake.after < TELLS_AFTER {
+            Follows::Delivery
+        } else {
+            Follows::Word
+        },
+        ..request
+    };
     match carry_on(deps, &request).await {
         // The wake-up that was stored above comes for it.
         Outcome::Retry(reason) | Outcome::SaidAndRetry(reason) if relayed.is_ok() => {

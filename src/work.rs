@@ -12,7 +12,7 @@ use crate::journal::{CHANGES_A_WRITE, ChangeWrite, JournalError, Lease, Stored, 
 use crate::moment::Moment;
 use crate::notice::Stage;
 use crate::record::{ATTEMPTS, Record};
-use crate::request::{Action, Request};
+use crate::request::{Action, Follows, Request};
 
 /// How long a write is tried that others meet.
 const BUSY_AT_MOST: Duration = Duration::from_secs(20);
@@ -94,13 +94,14 @@ impl<'a> Work<'a> {
         }
     }
 
-    /// Whether what failed for a reason that passes is tried again: by this invocation, or by Lambda.
+    /// Whether what failed for a reason that passes is tried again before it is told.
     pub(crate) fn is_tried_again(&self) -> bool {
-        let attempts = self
-            .record
-            .seen(&self.request.message.id)
-            .map_or(0, |seen| seen.attempts);
-        self.request.more_tries || attempts < ATTEMPTS
+        let seen = self.record.seen(&self.request.message.id);
+        match self.request.follows {
+            Follows::Delivery => seen.is_none_or(|seen| seen.attempts < ATTEMPTS),
+            Follows::Try => true,
+            Follows::Word => false,
+        }
     }
 
     /// Puts the notices that went out meanwhile into the record.

@@ -19,7 +19,7 @@ use crate::handler::{AT_ONCE, Deps, Outcome};
 use crate::moment::Moment;
 use crate::notice::Report;
 use crate::record::{ContainmentId, Status};
-use crate::request::{Action, Claims, Message, Request};
+use crate::request::{Action, Claims, Follows, Message, Request};
 use crate::rules::Response;
 
 /// The tag by which an entity's owners make automation weaker.
@@ -273,7 +273,7 @@ impl<'a> Work<'a> {
             force: false,
             reactivate_keys: false,
             resumed: false,
-            more_tries: false,
+            follows: Follows::Delivery,
         })
     }
 

@@ -12,7 +12,8 @@ import pytest
 from testbed.accounts import MEMBER
 from testbed.bed import Bed
 from testbed.instances import Instance, Vpc, make_instance, make_vpc
-from testbed.product import Product
+from testbed.product import EXTERNAL_ID, Product
+from testbed.victims import make_user
 
 SETTLE = 4
 LEASE = 30
@@ -164,6 +165,36 @@ def test_the_last_wake_up_is_delivered_again_until_its_record_can_be_read(produc
         assert (error is None) == ends, "a wake-up that stores no other must fail, or SQS takes it for done"
         # Nothing is left to do once the record can be read and isn't there.
         assert product.invoke(event)["error"] is None
+
+
+@pytest.mark.parametrize(
+    ("action", "call", "stage"), [("contain", "AttachUserPolicy", "Failed"), ("release", "DetachUserPolicy", "Partial")]
+)
+def test_wake_ups_that_fail_tell_what_is_not_done_when_no_delivery_is_left_to(
+    product: Product, bed: Bed, action: str, call: str, stage: str
+) -> None:
+    user = make_user(bed.endpoints)
+    if action == "release":
+        product.contain(user.arn)
+    mark = bed.proxy.mark()
+    broken = {"status": 500, "code": "ServiceFailure", "message": "try again"}
+    with bed.proxy.rule(fault="refuse", service="iam", action=call, contains=user.name, **broken):
+        # The one delivery that there is: those after it found a wake-up at work, and left the message to it.
+        event = product.event({"Arn": user.arn, "Action": action, "ExternalId": EXTERNAL_ID})
+        assert product.invoke(event)["error"] == "RetryCanHelp"
+        stored = product.calls_about(user.name, mark, service="sqs", action="SendMessage")
+        wake = json.loads(stored[-1]["params"]["MessageBody"])
+        for after, expected in ((7, []), (8, [stage]), (9, [])):
+            told = len(product.mailbox.stages(user.name))
+            body = json.dumps({**wake, "after": after})
+            # Its own successor is stored, and comes for what is left: none of them is to fail.
+            assert product.invoke({"Records": [{"eventSource": "aws:sqs", "messageId": "m", "body": body}]})["error"] is None
+            stages = product.mailbox.stages(user.name)[told:]
+            assert [said for said in stages if said != "Started"] == expected, after
+    notice = product.mailbox.notices(user.name)[-1]
+    assert call in notice.mail and "ServiceFailure" in notice.mail
+    product.release(user.arn)
+    assert user.allowed()
 
 
 def test_an_interface_that_is_attached_in_the_settle_is_isolated_too(settling: Product, bed: Bed, vpc: Vpc) -> None:

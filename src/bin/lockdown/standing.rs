@@ -100,7 +100,7 @@ pub mod tests {
     use entity_lockdown::journal::Lease;
     use entity_lockdown::notice::Stage;
     use entity_lockdown::plan::Planned;
-    use entity_lockdown::request::{Action, Claims, Message, Request};
+    use entity_lockdown::request::{Action, Claims, Follows, Message, Request};
     use entity_lockdown::steps::Step;
     use serde_json::json;
 
@@ -133,7 +133,7 @@ pub mod tests {
             force: false,
             reactivate_keys: false,
             resumed: false,
-            more_tries: false,
+            follows: Follows::Delivery,
         }
     }
 

@@ -1,5 +1,6 @@
 """The fault matrix: AWS fails a call in one of seven ways, and what the function then says of the entity is true."""
 
+import json
 import time
 from dataclasses import dataclass, field
 from typing import Any
@@ -23,34 +24,8 @@ LASTING: dict[str, dict[str, Any]] = {
 }
 """What holds for as long as the containment lasts."""
 
-@dataclass(frozen=True)
-class Known:
-    """A defect of the product that is known: its trials are to fail, and only so, until it is mended."""
-
-    service: str
-    action: str
-    faults: tuple[str, ...]
-    words: tuple[str, ...]
-    """What the failures say."""
-    why: str
-    strict: bool = True
-    """Whether it fails each time: a trial that holds then is a failure, so that this entry goes when the defect does."""
-
-    def is_about(self, trial: "Trial") -> bool:
-        """Whether a trial meets it."""
-        point = trial.point
-        return self.service in ("", point.service) and self.action in ("", point.action) and trial.fault in self.faults
-
-
-KNOWN: tuple[Known, ...] = (
-    Known(
-        "", "", ("500 from then on",), ("nothing was said, and no error returned",),
-        "a delivery that finds a wake-up at work for longer than it waits leaves the message to it, and wake-ups that fail go on "
-        "without a word: who asked has `Started` alone until the failure passes, or the wake-ups' errors raise the alarm",
-        strict=False,
-    ),
-)
-
+TELLS_AFTER = 8
+"""The number of the wake-up that tells what is not done, if it fails (`src/resume.rs`)."""
 OCCURRENCES = 3
 """How many calls alike are hit one by one: the changes of an interface are so many, the entries of an ACL are all alike."""
 
@@ -74,8 +49,6 @@ class Trial:
     hit: bool = False
     said: str = ""
     failures: list[str] = field(default_factory=list)
-    known: list[str] = field(default_factory=list)
-    """Failures of defects that are known."""
 
     def __str__(self) -> str:
         return f"{self.reference.kind}: {self.point} {self.fault} ({self.said or 'nothing said yet'})"
@@ -125,23 +98,23 @@ def run(lane: Lane, trial: Trial) -> None:
         trial.hit = any(r["id"] == number and r["hits"] for r in lane.bed.proxy.rules())
     finals = lane.finals(subject, event, mark)
     trial.said = f"{'+'.join(notice['stage'] for notice in finals) or 'nothing'}{f', {error}' if error else ''}"
-    trial.failures += _untrue(trial, subject, finals, error)
+    told_by_wake_up = _told_by_wake_up(lane, subject, mark)
+    trial.failures += _untrue(trial, subject, finals, error, told_by_wake_up=told_by_wake_up)
     _released(lane, trial, subject, before, finals)
-    _set_known_apart(trial)
     if not trial.failures:
         lane.forget(subject)
 
 
-def _set_known_apart(trial: Trial) -> None:
-    for known in (known for known in KNOWN if known.is_about(trial)):
-        its = [failure for failure in trial.failures if any(word in failure for word in known.words)]
-        trial.known += its
-        trial.failures = [failure for failure in trial.failures if failure not in its]
-        if known.strict and trial.hit and not its:
-            trial.failures.append(f"holds now, take it off KNOWN: {known.why}")
+def _told_by_wake_up(lane: Lane, subject: Subject, mark: int) -> bool:
+    """Whether so many wake-ups came that one which fails tells it: a delivery had left the message to them, and ended well."""
+    stored = lane.calls(mark, service="sqs", action="SendMessage")
+    wakes = [json.loads(call["params"]["MessageBody"]) for call in stored if call["status"] == 200]
+    return any(wake["after"] > TELLS_AFTER for wake in wakes if wake["record"].endswith(subject.names[0]))
 
 
-def _untrue(trial: Trial, subject: Subject, finals: list[dict[str, Any]], error: str | None) -> list[str]:
+def _untrue(
+    trial: Trial, subject: Subject, finals: list[dict[str, Any]], error: str | None, *, told_by_wake_up: bool
+) -> list[str]:
     wrong = []
     left_open, shape = subject.left_open(), subject.shape()
     # What keeps an instance's evidence opens nothing if it is missing. Elsewhere one lock may stand in for another.
@@ -160,7 +133,7 @@ def _untrue(trial: Trial, subject: Subject, finals: list[dict[str, Any]], error:
             wrong.append(f"ended {last['stage']}")
         elif trial.fault in LASTING and not _names_it(trial, last):
             wrong.append(f"{last['stage']} doesn't name what is open: {_summary(last)}")
-        elif trial.fault == "500 from then on" and not error:
+        elif trial.fault == "500 from then on" and not error and not told_by_wake_up:
             wrong.append(f"{last['stage']} without an error, though a retry can help")
     elif silenced:
         wrong += [f"without notices: {what}" for what in missing]

@@ -112,7 +112,7 @@ pub mod tests {
     use entity_lockdown::moment::Moment;
     use entity_lockdown::plan::Planned;
     use entity_lockdown::record::{RecordedStep, StepState};
-    use entity_lockdown::request::{Action, Claims, Message, Request};
+    use entity_lockdown::request::{Action, Claims, Follows, Message, Request};
     use serde_json::{Value, json};
 
     use super::*;
@@ -146,7 +146,7 @@ pub mod tests {
             force: false,
             reactivate_keys: false,
             resumed: false,
-            more_tries: false,
+            follows: Follows::Delivery,
         };
         let mut record = Record::begin(&request, at());
         for (step, before, made) in steps {
