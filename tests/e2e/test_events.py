@@ -419,7 +419,7 @@ def test_a_finding_is_noted_what_became_of_it_and_a_failure_to_do_so_changes_not
     with bed.proxy.rule(fault="lose", service="securityhub", contains=finding, body=answer):
         handed(automatic, event)
     [update] = bed.proxy.calls(0, service="securityhub", contains=finding)
-    assert (update["action"], update["status"], update["account"]) == ("PATCH /findings/batchupdate", 200, MEMBER)
+    assert (update["action"], update["status"], update["account"]) == ("BatchUpdateFindings", 200, MEMBER)
     assert f"{user.arn}: Contained" in update["text"] and "ask Ada" in update["text"] and "NOTIFIED" in update["text"]
     other = make_user(bed.endpoints)
     refusal = {"fault": "refuse", "status": 403, "code": "AccessDeniedException", "message": "not allowed"}

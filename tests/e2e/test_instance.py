@@ -9,7 +9,7 @@ import pytest
 from botocore.exceptions import ClientError
 from testbed.accounts import MEMBER, REGION
 from testbed.bed import Bed
-from testbed.instances import Instance, Vpc, make_instance, make_vpc
+from testbed.instances import Instance, Vpc, make_instance, make_ipv4_instance, make_vpc
 from testbed.product import EXTERNAL_ID, Product
 from testbed.victims import make_role
 
@@ -179,6 +179,20 @@ def test_a_group_of_ours_that_was_changed_is_repaired_before_it_is_used(product:
     group = ours(bed, vpc)["isolation"]
     assert families(group["IpPermissions"]) == families(group["IpPermissionsEgress"]) == [[], []]
     assert product.mailbox.stages(second.id)[-1] == "Contained"
+
+
+def test_in_a_vpc_without_ipv6_the_untracking_group_is_open_to_both_all_the_same(product: Product, bed: Bed) -> None:
+    vpc, instance = make_ipv4_instance(bed.endpoints)
+    before, mark = instance.state(), bed.proxy.mark()
+    product.contain(instance.arn)
+    assert product.mailbox.stages(instance.id) == ["Started", "Contained"]
+    groups = ours(bed, vpc)
+    untracking, isolation = groups["untracking"], groups["isolation"]
+    assert families(untracking["IpPermissions"]) == families(untracking["IpPermissionsEgress"]) == EVERYWHERE
+    assert families(isolation["IpPermissions"]) == families(isolation["IpPermissionsEgress"]) == [[], []]
+    assert swaps(product, instance.interfaces[0], mark) == [untracking["GroupId"], isolation["GroupId"]]
+    product.release(instance.arn)
+    assert instance.state() == before and instance.allowed()
 
 
 def test_a_strangers_group_under_our_name_is_neither_trusted_nor_touched(product: Product, bed: Bed, vpc: Vpc) -> None:

@@ -149,7 +149,7 @@ class Instance:
 
 
 def make_vpc(endpoints: Endpoints, region: str = REGION) -> Vpc:
-    """A VPC of its own, so that groups found by name are this test's."""
+    """A VPC of its own with IPv6, so that groups found by name are this test's."""
     ec2 = endpoints.client("ec2", MEMBER, region)
     vpc = ec2.create_vpc(CidrBlock="10.0.0.0/16", AmazonProvidedIpv6CidrBlock=True)["Vpc"]
     block = ec2.describe_vpcs(VpcIds=[vpc["VpcId"]])["Vpcs"][0]["Ipv6CidrBlockAssociationSet"][0]["Ipv6CidrBlock"]
@@ -157,6 +157,15 @@ def make_vpc(endpoints: Endpoints, region: str = REGION) -> Vpc:
         VpcId=vpc["VpcId"], CidrBlock="10.0.0.0/24", Ipv6CidrBlock=block.replace("/56", "/64")
     )["Subnet"]["SubnetId"]
     return Vpc(endpoints, vpc["VpcId"], subnet, region)
+
+
+def make_ipv4_instance(endpoints: Endpoints) -> tuple[Vpc, Instance]:
+    """A running instance with one interface in a VPC without IPv6, as a default VPC is: its groups begin with no egress for it."""
+    ec2 = endpoints.client("ec2", MEMBER)
+    made = ec2.create_vpc(CidrBlock="10.0.0.0/16")["Vpc"]["VpcId"]
+    vpc = Vpc(endpoints, made, ec2.create_subnet(VpcId=made, CidrBlock="10.0.0.0/24")["Subnet"]["SubnetId"], REGION)
+    interface = ec2.create_network_interface(SubnetId=vpc.subnet, Groups=[vpc.group()])["NetworkInterface"]["NetworkInterfaceId"]
+    return vpc, launch(vpc, [interface], make_role(endpoints))
 
 
 def make_profile(endpoints: Endpoints, role: Role, path: str = "/") -> str:

@@ -26,8 +26,11 @@ USED_BY_AWS = {
 }
 """Rights whose calls AWS makes itself, beside the proxy."""
 
-SEVERAL = {"dynamodb:TransactWriteItems": ("dynamodb:PutItem", "dynamodb:UpdateItem", "dynamodb:DeleteItem")}
-"""Calls that are judged by the rights of what they hold."""
+OTHER_RIGHTS = {
+    "dynamodb:TransactWriteItems": ("dynamodb:PutItem", "dynamodb:UpdateItem", "dynamodb:DeleteItem"),
+    "securityhub:BatchUpdateFindingsV2": ("securityhub:BatchUpdateFindings",),
+}
+"""Calls that are judged by rights of other names: of what they hold, or of the call that they took the place of."""
 
 
 def seen(proxy: Proxy) -> dict[str, list[str]]:
@@ -38,7 +41,7 @@ def seen(proxy: Proxy) -> dict[str, list[str]]:
         if role is None or call["status"] is None or not 200 <= call["status"] < 300:
             continue
         action = f"{call['service']}:{call['action']}"
-        found[role].update(SEVERAL.get(action, (action,)))
+        found[role].update(OTHER_RIGHTS.get(action, (action,)))
         if "TagSpecification" in call["text"]:
             found[role].add("ec2:CreateTags")
     return {role: sorted(rights) for role, rights in found.items()}

@@ -114,7 +114,7 @@ fn json_params(raw: &str) -> BTreeMap<String, String> {
     fields.into_iter().map(|(name, value)| (name, text(value))).collect()
 }
 
-/// The operation of a Lambda REST call, the path's own parameters added; of others the method and path.
+/// The operation of a REST call of Lambda or Security Hub, the path's own parameters added; of others the method and path.
 fn rest_action(method: &str, path: &str, params: &mut BTreeMap<String, String>) -> String {
     let segments: Vec<String> = path
         .split('/')
@@ -135,6 +135,9 @@ fn rest_action(method: &str, path: &str, params: &mut BTreeMap<String, String>) 
         ("GET", [_, "event-source-mappings"]) => ("ListEventSourceMappings", None),
         ("GET", [_, "event-source-mappings", id]) => ("GetEventSourceMapping", Some(("UUID", *id))),
         ("PUT", [_, "event-source-mappings", id]) => ("UpdateEventSourceMapping", Some(("UUID", *id))),
+        ("GET", [_, "tags", arn]) => ("ListTags", Some(("Resource", *arn))),
+        ("PATCH", ["findings", "batchupdate"]) => ("BatchUpdateFindings", None),
+        ("PATCH", ["findingsv2", "batchupdatev2"]) => ("BatchUpdateFindingsV2", None),
         _ => return format!("{method} {path}"),
     };
     if let Some((name, value)) = subject {
