@@ -19,7 +19,7 @@ use crate::notice::{Report, Stage};
 use crate::plan::Plan;
 use crate::record::{Record, RecordedStep, Status, StepState};
 use crate::recording::{is_fresh, record_plan};
-use crate::request::{Action, Request};
+use crate::request::{Action, Follows, Request};
 use crate::wake::Wake;
 use crate::work::{Stop, Work};
 
@@ -202,7 +202,7 @@ fn not_surveyed_summary(record: &Record, request: &Request, failure: &Failure) -
 }
 
 async fn not_surveyed(mut work: Work<'_>, failure: Failure) -> Result<Outcome, Stop> {
-    let (deps, request) = (work.deps, work.request);
+    let request = work.request;
     if failure.passes() && work.is_tried_again() && work.unjournalled.is_none() {
         work.close().await?;
         return Ok(Outcome::Retry(failure.to_string()));
@@ -217,14 +217,8 @@ async fn not_surveyed(mut work: Work<'_>, failure: Failure) -> Result<Outcome, S
         ..Report::about(Stage::Failed, request, summary)
     };
     if failure.passes() && !work.record.steps.is_empty() {
-        // What was begun may have left something open. The message is not ended by this: a wake-up or the watch goes on with it.
-        if not_yet_said(&work, Stage::Failed) {
-            work.hold().await?;
-            if deps.publisher.publish(&report).await {
-                work.record.seen_mut(request).notices.push(Stage::Failed);
-            }
-        }
-        work.close().await?;
+        // What was begun may have left something open.
+        say_meanwhile(work, &report).await?;
         return Ok(Outcome::SaidAndRetry(failure.to_string()));
     }
     finish(&mut work, &report).await?;
@@ -418,6 +412,13 @@ async fn end(mut work: Work<'_>, tally: &Tally) -> Result<Outcome, Stop> {
         ),
     };
     let report = Report::contained(stage, request, &work.record, summary, next);
+    if let Some(reason) = &retry
+        && request.follows == Follows::Word
+        && work.unjournalled.is_none()
+    {
+        say_meanwhile(work, &report).await?;
+        return Ok(Outcome::SaidAndRetry(reason.clone()));
+    }
     finish(&mut work, &report).await?;
     if tally.made > 0 && work.unjournalled.is_none() {
         work.deps.look_again_at(&work.record.key);
@@ -426,6 +427,17 @@ async fn end(mut work: Work<'_>, tally: &Tally) -> Result<Outcome, Stop> {
         Some(reason) => Outcome::SaidAndRetry(reason),
         None => Outcome::Ended(stage),
     })
+}
+
+/// Says how it stands, unless that was said before. The message is not ended by this: a wake-up or the watch goes on with it.
+pub(crate) async fn say_meanwhile(mut work: Work<'_>, report: &Report) -> Result<(), Stop> {
+    if not_yet_said(&work, report.stage) {
+        work.hold().await?;
+        if work.deps.publisher.publish(report).await {
+            work.record.seen_mut(work.request).notices.push(report.stage);
+        }
+    }
+    work.close().await
 }
 
 /// Sends the final notice and closes the record with it.

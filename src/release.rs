@@ -10,13 +10,13 @@ use crate::admit::{Admission, admit};
 use crate::apply::{AT_ONCE, Held, hold};
 use crate::aws::{Failure, Member, Reason};
 use crate::entities;
-use crate::execute::{BUSY, STALE, busy, finish, wait_for_holder};
+use crate::execute::{BUSY, STALE, busy, finish, say_meanwhile, wait_for_holder};
 use crate::handler::{Deps, Outcome};
 use crate::journal::{ChangeWrite, JournalError, Stored, holder_of};
 use crate::moment::Moment;
 use crate::notice::{Report, Stage};
 use crate::record::{Record, RecordedStep, Status, StepState};
-use crate::request::Request;
+use crate::request::{Follows, Request};
 use crate::steps::Receipt;
 use crate::wake::Wake;
 use crate::work::{Stop, Tries, Unsaved, Work};
@@ -441,6 +441,10 @@ async fn not_reached(mut work: Work<'_>, failure: Failure) -> Result<Outcome, St
     let summary = format!("The {} was NOT released: {failure}", request.entity);
     let next = vec!["Mend what is named above and publish the release again: the record is kept".to_owned()];
     let report = Report::released(Stage::Failed, request, &work.record, summary, next);
+    if failure.passes() && request.follows == Follows::Word {
+        say_meanwhile(work, &report).await?;
+        return Ok(Outcome::SaidAndRetry(failure.to_string()));
+    }
     finish(&mut work, &report).await?;
     Ok(if failure.passes() {
         Outcome::SaidAndRetry(failure.to_string())
@@ -509,6 +513,13 @@ async fn end(mut work: Work<'_>, passing: Vec<Failure>) -> Result<Outcome, Stop>
         work.record.status = Status::Released;
     }
     let report = Report::released(stage, request, &work.record, summary, next);
+    if let Some(reason) = &retry
+        && stuck
+        && request.follows == Follows::Word
+    {
+        say_meanwhile(work, &report).await?;
+        return Ok(Outcome::SaidAndRetry(reason.clone()));
+    }
     finish(&mut work, &report).await?;
     Ok(match retry {
         Some(reason) => Outcome::SaidAndRetry(reason),

@@ -105,6 +105,6 @@ pub enum Follows {
     Delivery,
     /// Another try of the same invocation.
     Try,
-    /// Nothing that anybody should have to wait for: what is not done is told now.
+    /// Another wake-up, for which nobody should have to wait any longer: what is not done is told now.
     Word,
 }

@@ -17,7 +17,7 @@ use crate::wake::Wake;
 /// How many wake-ups follow one another at most; the last is delivered again and again.
 const MOST: u32 = 40;
 
-/// From how many wake-ups on one that fails tells what is not done. Whoever asked is told by the last of three deliveries, five minutes
+/// From how many wake-ups on one that fails tells what is not done, before others go on with it. Whoever asked is told by the last of three deliveries, five minutes
 /// after the first; but a delivery that finds a wake-up at work leaves the message to it, and then there are no more. The eighth comes
 /// after six minutes.
 const TELLS_AFTER: u32 = 8;
@@ -33,8 +33,10 @@ pub(crate) async fn resume(deps: &Deps, wake: Wake) -> Outcome {
     let Some(request) = unfinished(&stored.record, &wake.message).filter(|_| same) else {
         return Outcome::Silent;
     };
+    // What a newer request has overtaken is refused, and that is the end of it.
+    let overtaken = request.message.sent < stored.record.newest;
     // The next one is stored first: this invocation may die as the one before did.
-    let relayed = relay(deps, &wake).await;
+    let relayed = if overtaken { Ok(()) } else { relay(deps, &wake).await };
     if stored.held_by_another("", Moment::now()) {
         return relayed.map_or_else(|failure| Outcome::Retry(failure.to_string()), |()| Outcome::Silent);
     }

@@ -193,8 +193,28 @@ def test_wake_ups_that_fail_tell_what_is_not_done_when_no_delivery_is_left_to(
             assert [said for said in stages if said != "Started"] == expected, after
     notice = product.mailbox.notices(user.name)[-1]
     assert call in notice.mail and "ServiceFailure" in notice.mail
+    # Told is not given up: as soon as it can be done, it is.
+    body = json.dumps({**wake, "after": 10})
+    assert product.invoke({"Records": [{"eventSource": "aws:sqs", "messageId": "m", "body": body}]})["error"] is None
+    assert product.mailbox.stages(user.name)[-1] == {"contain": "Contained", "release": "Released"}[action]
+    assert user.allowed() == (action == "release")
     product.release(user.arn)
     assert user.allowed()
+
+
+def test_a_wake_up_for_what_a_newer_request_has_overtaken_is_the_last(product: Product, bed: Bed) -> None:
+    user, mark = make_user(bed.endpoints), bed.proxy.mark()
+    broken = {"status": 500, "code": "ServiceFailure", "message": "try again"}
+    with bed.proxy.rule(fault="refuse", service="iam", action="AttachUserPolicy", contains=user.name, **broken):
+        event = product.event({"Arn": user.arn, "Action": "contain", "ExternalId": EXTERNAL_ID})
+        assert product.invoke(event)["error"] == "RetryCanHelp"
+    wake = product.calls_about(user.name, mark, service="sqs", action="SendMessage")[-1]["params"]["MessageBody"]
+    product.release(user.arn)
+    mark = bed.proxy.mark()
+    for _ in range(2):
+        assert product.invoke({"Records": [{"eventSource": "aws:sqs", "messageId": "m", "body": wake}]})["error"] is None
+    assert product.mailbox.stages(user.name)[-2:] == ["Released", "Refused"] and user.allowed()
+    assert not product.calls_about(user.name, mark, service="sqs", action="SendMessage")
 
 
 def test_an_interface_that_is_attached_in_the_settle_is_isolated_too(settling: Product, bed: Bed, vpc: Vpc) -> None:
