@@ -3,7 +3,7 @@
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
 .NOTPARALLEL: # one cargo at a time: two builds of the EC2 client need more memory than most machines have
-.PHONY: help demo test test-all forget-permissions figures bench bench-rules load picture picture-check check package deploy fmt fmt-check lint templates clippy doc unit tools e2e clean
+.PHONY: help demo test test-all forget-permissions figures bench bench-rules release-command load picture picture-check check package deploy fmt fmt-check lint templates clippy doc unit tools e2e clean
 
 PYTHON ?= python3
 PYTEST_ARGS ?= -n 2
@@ -11,6 +11,7 @@ PYTEST_ARGS ?= -n 2
 ROOT := $(CURDIR)
 TARGET := $(abspath $(or $(CARGO_TARGET_DIR),target))
 BOOTSTRAP := $(TARGET)$(if $(CARGO_BUILD_TARGET),/$(CARGO_BUILD_TARGET))/release/bootstrap
+RELEASE_COMMAND := $(dir $(BOOTSTRAP))lockdown
 DEBUG := $(TARGET)$(if $(CARGO_BUILD_TARGET),/$(CARGO_BUILD_TARGET))/debug
 PACKAGE := target/lambda/entity-lockdown.zip
 # The rules that the function acts by: a folder of *.toml, the shipped ones or your own.
@@ -52,15 +53,17 @@ picture: ## Draw README's picture again, from the plan that the code makes
 	@RENEW_PICTURE=1 cargo test --features testing --locked --lib --quiet -- the_picture_in_the_readme_is_drawn_from_this_plan
 	@$(PYTHON) docs/draw_instance.py
 
-bench: $(PACKAGE) tools $(VENV) ## Measure the package against an endpoint that answers at once, or in 20 ms (JSON=1; PEER_CMD)
-	@$(VENV_PYTHON) -m tests.testbed.bench $(if $(JSON),--json)
+bench: $(PACKAGE) tools release-command $(VENV) ## Measure the package by itself, and how fast rules are tried (JSON=1; PEER_CMD)
+	@RULES_COMMAND=$(RELEASE_COMMAND) $(VENV_PYTHON) -m tests.testbed.bench $(if $(JSON),--json)
 
 load: $(PACKAGE) tools $(VENV) ## Contain 1,000 entities in a burst, 200 copies of a message, a throttled account (LOAD_ARGS, JSON=1)
 	@$(VENV_PYTHON) -m tests.testbed.load $(if $(JSON),--json) $(LOAD_ARGS)
 
-bench-rules: ## Measure how fast rules are tried (BENCH_ARGS="--megabytes 1000", JSON=1: as JSON)
+bench-rules: release-command $(VENV) ## Measure how fast rules are tried (BENCH_ARGS="--megabytes 1000", JSON=1: as JSON)
+	@$(VENV_PYTHON) -m tests.testbed.bench_rules $(RELEASE_COMMAND) $(if $(JSON),--json) $(BENCH_ARGS)
+
+release-command:
 	@$(STAGE) "command (a cold build takes about 15 minutes)" cargo build --release --locked --bin lockdown
-	@$(PYTHON) tests/bench/rules.py $(dir $(BOOTSTRAP))lockdown $(if $(JSON),--json) $(BENCH_ARGS)
 
 # --- The gate --------------------------------------------------------------------------------------------------------------
 

@@ -1,6 +1,6 @@
 """Measures what the packaged function itself takes: its start, its first message, later ones, memory, calls, connections.
 
-    make bench                     a table, beside the goals
+    make bench                     tables, beside the goals; at the end how fast rules are tried (bench_rules.py)
     make -s bench JSON=1           the same as JSON
     make bench PEER_CMD='COMMAND'  another handler beside it, in alternating runs, and the ratios
 
@@ -11,7 +11,8 @@ pauses of 5 s in which IAM's changes come to hold are set to nothing, so that an
 
 `PACKAGE_ZIP` is the package, `ENDPOINT_BIN` the endpoint (the Makefile sets both). `RUNS` is how often each case is measured,
 `QUIET_SECONDS` how long each run waits for an idle machine; how many began on a busy one is told.
-`PEER_CMD` gets the same environment; it must speak Lambda's Runtime API.
+`PEER_CMD` gets the same environment; it must speak Lambda's Runtime API. `RULES_COMMAND` is the command `lockdown`, built with
+--release; without it rules are left out.
 """
 
 import json
@@ -30,6 +31,7 @@ from typing import Any
 import botocore
 from rich.table import Table
 
+from . import bench_rules
 from .accounts import HUB, MEMBER, REGION
 from .endpoint_process import Endpoint, endpoint_binary
 from .measuring import begin, unpack
@@ -343,6 +345,9 @@ def main() -> int:
             handlers.append(Handler("peer", peer))
         endpoint = Endpoint(endpoint_binary(), folder)
         measured = measure(Bench(endpoint, folder), handlers, lambda what: print(what, file=sys.stderr))
+        if command := os.environ.get("RULES_COMMAND"):
+            print("rules", file=sys.stderr)
+            measured["rules"] = bench_rules.measure(Path(command))
     except RuntimeError as error:
         sys.exit(f"error: {error}")
     finally:
@@ -356,6 +361,8 @@ def main() -> int:
     console = make_console()
     for table in tables(measured):
         console.print(table, "")
+    if "rules" in measured:
+        console.print(bench_rules.table(measured["rules"]), "")
     for which, calls in measured["chains"][handlers[0].name].items():
         console.print(f"{which}: {' > '.join(calls)}")
     endpoint_us = measured["endpoint_us_a_call"]

@@ -1,12 +1,9 @@
-#!/usr/bin/env python3
-"""Measure `lockdown rules test`: how fast, how that grows with the number of rules, and how much memory it takes.
+"""Measures `lockdown rules test`: how fast, how that grows with the number of rules, and how much memory it takes.
 
 Makes CloudTrail up (compact, as CloudTrail stores it, one file of `{"Records": [...]}`), and rules up beside the shipped ones, runs
-the command pinned to one processor, and prints a table; with --json the same for programs. Rates are of processor time, so that a
+the command pinned to one processor, and prints a table; with --json the same for programs. `make bench` has it at its end. Rates are of processor time, so that a
 busy machine falsifies them less; parsing, rules and entities are all in them.
 """
-
-from __future__ import annotations
 
 import argparse
 import json
@@ -15,11 +12,18 @@ import random
 import shutil
 import sys
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-ROOT = Path(__file__).resolve().parents[2]
+from rich.table import Table
+
+from .bed import REPOSITORY
+from .story import make_console
+
+MEGABYTES = 200
+BESIDE = (0, 10, 100, 1000, 10000)
+"""How many rules are tried beside the shipped ones."""
 SERVICES = ["ec2", "iam", "s3", "ssm", "sts", "lambda", "rds", "kms", "logs", "ecr", *(f"service{n}" for n in range(90))]
 VERBS = ["Create", "Delete", "Put", "Update", "Describe", "List", "Get", "Start", "Stop", "Attach", "Detach", "Modify"]
 ACCOUNT = "222222222222"
@@ -76,7 +80,7 @@ def record(dice: random.Random) -> dict[str, Any]:
 
 
 def write_events(path: Path, size: int) -> int:
-    """Write a file of about so many bytes; how many records it has."""
+    """Writes a file of about so many bytes; how many records it has."""
     dice = random.Random(20261122)
     # A thousand records in turn: to make each one up would take longer than to read them all.
     texts = [json.dumps(record(dice), separators=(",", ":")) for _ in range(1000)]
@@ -118,7 +122,7 @@ def conditions(count: int) -> Iterator[str]:
 
 def write_rules(folder: Path, count: int) -> None:
     """The shipped rules, and so many more."""
-    shutil.copytree(ROOT / "rules", folder)
+    shutil.copytree(REPOSITORY / "rules", folder)
     rules = (
         f'[[rule]]\nname = "made-up-{number}"\ntitle = "t"\nseverity = 3\n{condition}\naction = "notify"\n'
         for number, condition in enumerate(conditions(count))
@@ -127,7 +131,7 @@ def write_rules(folder: Path, count: int) -> None:
 
 
 def run(command: Path, rules: Path, events: Path) -> dict[str, Any]:
-    """Run the command once: its answer, its processor time in seconds, its peak memory in MiB."""
+    """Runs the command once: its answer, its processor time in seconds, its peak memory in MiB."""
     out_read, out_write = os.pipe()
     child = os.fork()
     if child == 0:
@@ -140,7 +144,7 @@ def run(command: Path, rules: Path, events: Path) -> dict[str, Any]:
         answer = out.read()
     _, status, usage = os.wait4(child, 0)
     if status != 0:
-        sys.exit(f"error: {command} ended with {os.waitstatus_to_exitcode(status)}")
+        raise RuntimeError(f"{command} ended with {os.waitstatus_to_exitcode(status)}")
     return {
         **json.loads(answer),
         "seconds": usage.ru_utime + usage.ru_stime,
@@ -148,25 +152,19 @@ def run(command: Path, rules: Path, events: Path) -> dict[str, Any]:
     }
 
 
-def main() -> None:
-    """Measure, and print."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
-    parser.add_argument("command", type=Path, help="the command `lockdown`, built with --release")
-    parser.add_argument("--megabytes", type=int, default=200, help="how many MB of events (default 200)")
-    parser.add_argument("--rules", type=int, nargs="+", default=[0, 10, 100, 1000, 10000], help="how many rules beside the shipped")
-    parser.add_argument("--json", action="store_true", help="an array, for programs")
-    args = parser.parse_args()
+def measure(command: Path, megabytes: int = MEGABYTES, numbers: Sequence[int] = BESIDE) -> dict[str, Any]:
+    """Runs the command with each number of rules beside the shipped ones, over so many MB of events."""
     rows: list[dict[str, Any]] = []
     with tempfile.TemporaryDirectory() as folder:
         events = Path(folder) / "events.json"
-        count = write_events(events, args.megabytes * 1_000_000)
+        count = write_events(events, megabytes * 1_000_000)
         size = events.stat().st_size
-        for number in args.rules:
+        for number in numbers:
             rules = Path(folder) / f"rules-{number}"
             write_rules(rules, number)
-            result = run(args.command.resolve(), rules, events)
+            result = run(command.resolve(), rules, events)
             if result["events"] != count or result["skipped"]:
-                sys.exit(f"error: {result['events']} of {count} events were read, {result['skipped']} skipped")
+                raise RuntimeError(f"{result['events']} of {count} events were read, {result['skipped']} skipped")
             rows.append(
                 {
                     "rules": number,
@@ -175,15 +173,35 @@ def main() -> None:
                     "peakMiB": round(result["peakMiB"], 1),
                 }
             )
+    return {"events": count, "megabytes": round(size / 1e6), "rows": rows}
+
+
+def table(measured: dict[str, Any]) -> Table:
+    """The same for people."""
+    found = Table(title=f"rules: {measured['events']} events, {measured['megabytes']} MB, one processor", title_justify="left", box=None)
+    for heading in ("rules beside the shipped", "MB/s", "µs per event", "peak memory (MiB)"):
+        found.add_column(heading, justify="right")
+    for row in measured["rows"]:
+        found.add_row(*(str(row[key]) for key in ("rules", "megabytesPerSecond", "microsecondsPerEvent", "peakMiB")))
+    return found
+
+
+def main() -> None:
+    """Measures, and prints."""
+    parser = argparse.ArgumentParser(prog="python -m tests.testbed.bench_rules", description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("command", type=Path, help="the command `lockdown`, built with --release")
+    parser.add_argument("--megabytes", type=int, default=MEGABYTES, help=f"how many MB of events (default {MEGABYTES})")
+    parser.add_argument("--rules", type=int, nargs="+", default=BESIDE, help="how many rules beside the shipped")
+    parser.add_argument("--json", action="store_true", help="for programs")
+    args = parser.parse_args()
+    try:
+        measured = measure(args.command, args.megabytes, args.rules)
+    except RuntimeError as error:
+        sys.exit(f"error: {error}")
     if args.json:
-        print(json.dumps(rows, indent=2))
-        return
-    print(f"{count} events, {size / 1e6:.0f} MB, one processor\n")
-    print("rules beside the shipped    MB/s    µs per event    peak memory")
-    for row in rows:
-        print(
-            f"{row['rules']:>24}{row['megabytesPerSecond']:>8}{row['microsecondsPerEvent']:>16.2f}{row['peakMiB']:>11.1f} MiB"
-        )
+        print(json.dumps(measured, indent=2))
+    else:
+        make_console().print(table(measured))
 
 
 if __name__ == "__main__":
