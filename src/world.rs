@@ -1,8 +1,11 @@
-//! For unit tests: an account with one IAM user, answered in the process, in which the work can be cut off at any call.
+//! For unit tests: an account with one IAM user, and two functions with one role, answered in the process, in which the work can be
+//! cut off at any call.
 //!
 //! Not a replacement for the test bed: it knows only what these tests ask for, and refuses everything else.
 
+mod functions;
 mod histories;
+mod overlaps;
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -42,8 +45,18 @@ struct State {
     inline: BTreeMap<String, String>,
     calls: Vec<String>,
     stages: Vec<String>,
+    role: RolePolicies,
+    /// What is reserved for each function.
+    reserved: BTreeMap<String, i64>,
     refuse: BTreeMap<&'static str, &'static str>,
     cut: Option<Cut>,
+}
+
+/// The policies of the functions' role; those of the user are the state's own.
+#[derive(Debug, Clone, Default, PartialEq)]
+struct RolePolicies {
+    attached: Vec<String>,
+    inline: BTreeMap<String, String>,
 }
 
 /// The world of a test.
@@ -108,6 +121,11 @@ impl World {
         if let Some(code) = state.refuse.get(action) {
             return Err(code);
         }
+        let (attached, inline) = if action.contains("Role") {
+            (&mut state.role.attached, &mut state.role.inline)
+        } else {
+            (&mut state.attached, &mut state.inline)
+        };
         match action {
             "AssumeRole" => Ok(
                 "<Credentials><AccessKeyId>A</AccessKeyId><SecretAccessKey>S</SecretAccessKey>\
@@ -117,46 +135,44 @@ impl World {
             "GetUser" => Ok("<User><Path>/</Path><UserName>alice</UserName><UserId>AIDA1</UserId>\
                  <Arn>arn:aws:iam::222222222222:user/alice</Arn><CreateDate>2020-01-01T00:00:00Z</CreateDate></User>"
                 .to_owned()),
-            "ListAttachedUserPolicies" => {
+            "GetRole" if parameter("RoleName") == functions::ROLE_NAME => Ok(functions::role()),
+            "ListAttachedUserPolicies" | "ListAttachedRolePolicies" => {
                 let member =
                     |arn: &String| format!("<member><PolicyName>p</PolicyName><PolicyArn>{arn}</PolicyArn></member>");
-                let members: String = state.attached.iter().map(member).collect();
+                let members: String = attached.iter().map(member).collect();
                 Ok(format!(
                     "<IsTruncated>false</IsTruncated><AttachedPolicies>{members}</AttachedPolicies>"
                 ))
             }
-            "AttachUserPolicy" => {
+            "AttachUserPolicy" | "AttachRolePolicy" => {
                 let arn = parameter("PolicyArn");
-                if !state.attached.contains(&arn) {
-                    state.attached.push(arn);
+                if !attached.contains(&arn) {
+                    attached.push(arn);
                 }
                 Ok(String::new())
             }
-            "DetachUserPolicy" => {
-                let before = state.attached.len();
-                state.attached.retain(|arn| *arn != parameter("PolicyArn"));
-                if state.attached.len() == before {
+            "DetachUserPolicy" | "DetachRolePolicy" => {
+                let before = attached.len();
+                attached.retain(|arn| *arn != parameter("PolicyArn"));
+                if attached.len() == before {
                     Err("NoSuchEntity")
                 } else {
                     Ok(String::new())
                 }
             }
-            "GetUserPolicy" => {
+            "GetUserPolicy" | "GetRolePolicy" => {
                 let name = parameter("PolicyName");
-                let document = state.inline.get(&name).ok_or("NoSuchEntity")?;
+                let document = inline.get(&name).ok_or("NoSuchEntity")?;
                 Ok(format!(
-                    "<UserName>alice</UserName><PolicyName>{name}</PolicyName><PolicyDocument>{}</PolicyDocument>",
+                    "<UserName>alice</UserName><RoleName>worker</RoleName><PolicyName>{name}</PolicyName><PolicyDocument>{}</PolicyDocument>",
                     document.replace('"', "%22")
                 ))
             }
-            "PutUserPolicy" => {
-                state
-                    .inline
-                    .insert(parameter("PolicyName"), parameter("PolicyDocument"));
+            "PutUserPolicy" | "PutRolePolicy" => {
+                inline.insert(parameter("PolicyName"), parameter("PolicyDocument"));
                 Ok(String::new())
             }
-            "DeleteUserPolicy" => state
-                .inline
+            "DeleteUserPolicy" | "DeleteRolePolicy" => inline
                 .remove(&parameter("PolicyName"))
                 .map(|_| String::new())
                 .ok_or("NoSuchEntity"),
@@ -186,20 +202,31 @@ impl HttpConnector for World {
         };
         let pairs = body.split('&').filter_map(|pair| pair.split_once('='));
         let parameters: BTreeMap<String, String> = pairs.map(|(name, value)| (decode(name), decode(value))).collect();
-        let action = parameters.get("Action").cloned().unwrap_or_default();
+        let path = request.uri().split_once("//").map_or("", |(_, rest)| rest);
+        let path = path.split_once('/').map_or("", |(_, path)| path).to_owned();
+        let of_lambda = functions::call(request.method(), &path);
+        let action = of_lambda
+            .clone()
+            .or_else(|| parameters.get("Action").cloned())
+            .unwrap_or_default();
         let (outcome, number, cut) = self.with(|state| {
             state.calls.push(action.clone());
             let number = state.calls.len();
             if state.cut == Some(Cut::Before(number)) {
                 return (Err("Died"), number, state.cut);
             }
-            (Self::answer(state, &action, &parameters), number, state.cut)
+            let answer = match &of_lambda {
+                Some(call) => functions::answer(state, call, &body),
+                None => Self::answer(state, &action, &parameters),
+            };
+            (answer, number, state.cut)
         });
         if matches!(cut, Some(Cut::Before(at) | Cut::After(at)) if at == number) {
             self.died.notify_one();
             return HttpConnectorFuture::new(std::future::pending());
         }
         let (status, text) = match outcome {
+            Ok(json) if of_lambda.is_some() => (200, json),
             Ok(result) => (
                 200,
                 format!("<{action}Response><{action}Result>{result}</{action}Result></{action}Response>"),
