@@ -145,6 +145,16 @@ impl History {
             self.contained.insert(number);
         } else {
             self.contained.remove(&number);
+            // Not even for a moment: what is contained by others stays denied through it.
+            let opened = self.world.with(|state| {
+                let opens = |call: &&String| ["DetachRolePolicy", "DeleteRolePolicy"].contains(&call.as_str());
+                state.calls.iter().filter(opens).count()
+            });
+            assert!(
+                opened == 0 || self.contained.is_empty(),
+                "{id} opens what {:?} hold",
+                self.contained
+            );
         }
         self
     }
