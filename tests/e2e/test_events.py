@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from testbed.accounts import HUB, MEMBER
 from testbed.bed import REPOSITORY, Bed
-from testbed.findings import call, guardduty, of_instance, of_user, security_hub, with_rules
+from testbed.findings import call, guardduty, ocsf, of_instance, of_user, security_hub, with_rules
 from testbed.instances import make_instance, make_profile
 from testbed.product import EXTERNAL_ID, Product, deploy_product, lead_to_proxy
 from testbed.victims import make_function, make_role, make_user, unique
@@ -35,6 +35,14 @@ name = "imported"
 title = "A finding of Security Hub"
 severity = 2
 when = 'event_type = "securityhub" and Types starts_with "TTPs/"'
+action = "contain"
+entities = "all"
+
+[[rule]]
+name = "newer-format"
+title = "A finding of Security Hub in OCSF"
+severity = 2
+when = 'event_type = "ocsf" and finding_info.types starts_with "TTPs/"'
 action = "contain"
 entities = "all"
 
@@ -426,6 +434,21 @@ def test_a_finding_is_noted_what_became_of_it_and_a_failure_to_do_so_changes_not
     with bed.proxy.rule(service="securityhub", **refusal):
         handed(automatic, security_hub({"Type": "AwsIamUser", "Id": other.arn}))
     assert not other.allowed()
+
+
+def test_a_finding_in_the_newer_format_contains_and_is_commented_on(automatic: Product, bed: Bed) -> None:
+    user = make_user(bed.endpoints)
+    event = ocsf("AWS::IAM::User", user.arn)
+    finding, mark = event["detail"]["findings"][0]["metadata"]["uid"], bed.proxy.mark()
+    answer = json.dumps({"ProcessedFindings": [], "UnprocessedFindings": []})
+    with bed.proxy.rule(fault="lose", service="securityhub", contains=finding, body=answer):
+        handed(automatic, event)
+    assert "Contained" in automatic.mailbox.stages(user.name) and not user.allowed()
+    [update] = bed.proxy.calls(mark, service="securityhub", contains=finding)
+    assert (update["action"], update["status"], update["account"]) == ("BatchUpdateFindingsV2", 200, MEMBER)
+    asked = json.loads(update["text"].partition("\n")[2])
+    assert asked["MetadataUids"] == [finding] and asked["StatusId"] == 2
+    assert f"{user.arn}: Contained" in asked["Comment"]
 
 
 def test_nothing_is_written_back_where_that_is_off(bed: Bed, rules: Path) -> None:

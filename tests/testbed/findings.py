@@ -67,6 +67,18 @@ def security_hub(
     return envelope("aws.securityhub", "Security Hub Findings - Imported", {"findings": [finding]})
 
 
+def ocsf(resource_type: str, arn: str) -> dict[str, Any]:
+    """A finding of Security Hub in the newer format (OCSF), about this resource."""
+    return envelope("aws.securityhub", "Findings Imported V2", {"findings": [{
+        "activity_id": 1, "class_uid": 2004, "category_uid": 2, "cloud": {"account": {"uid": MEMBER}, "provider": "AWS", "region": REGION},
+        "finding_info": {"uid": f"finding/{uuid.uuid4()}", "title": "A finding in OCSF", "types": ["TTPs/Test"]},
+        "metadata": {"uid": str(uuid.uuid4()), "version": "1.6.0",
+                     "product": {"name": "GuardDuty", "uid": f"arn:aws:securityhub:{REGION}::productv2/aws/guardduty"}},
+        "resources": [{"cloud_partition": "aws", "region": REGION, "type": resource_type, "uid": arn, "owner": {"account": {"uid": MEMBER}}}],
+        "severity": "High", "severity_id": 4, "status": "New", "status_id": 1,
+    }]})
+
+
 def call(source: str, name: str, role: str = "", user: str = "", **more: Any) -> dict[str, Any]:
     """A call that CloudTrail recorded, by a session of a role or by a user."""
     if role:
