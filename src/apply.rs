@@ -159,11 +159,13 @@ async fn see_to_the_way_back(work: &mut Work<'_>, member: &Member, due: impl Fn(
         Some(error) => Err(format!(
             "the journal is out of reach, so that nobody would know what to close again ({error})"
         )),
+        None if !work.needs_a_wake_up() => Ok(()),
         None => work
             .deps
             .wakeups
             .store(&Wake::of(work.request, &work.record), pauses + work.deps.settings.lease)
             .await
+            .map(|()| work.record.seen_mut(work.request).woken = true)
             .map_err(|failure| format!("no wake-up could be stored for it ({failure})")),
     };
     let Err(why) = stored else { return true };

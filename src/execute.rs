@@ -19,7 +19,7 @@ use crate::notice::{Report, Stage};
 use crate::plan::Plan;
 use crate::record::{Record, RecordedStep, Status, StepState};
 use crate::recording::{is_fresh, record_plan};
-use crate::request::{Action, Follows, Request};
+use crate::request::{Action, Request};
 use crate::wake::Wake;
 use crate::work::{Stop, Work};
 
@@ -242,21 +242,24 @@ async fn carry_out(mut work: Work<'_>, member: &Member, facts: &Facts, mut tally
         work.record.happened(Moment::now(), what);
         let attempts = work.record.seen_mut(request).attempts;
         work.record.begin_again(request, Moment::now());
-        work.record.seen_mut(request).attempts = attempts;
+        let seen = work.record.seen_mut(request);
+        // A wake-up that is stored is for the containment that was.
+        (seen.attempts, seen.woken) = (attempts, false);
     }
     let recorded = record_plan(&mut work, plan, member, &mut tally).await?;
     // A wake-up and the first notice go out beside the work, never before it: what the work asks of AWS is on its way only when this
     // task has yielded to the connections.
     let report = not_yet_said(&work, Stage::Started).then(|| Report::started(request, &work.record));
-    let journalled = work.unjournalled.is_none();
-    let (wake, notices) = (Wake::of(request, &work.record), Rc::clone(&work.sent));
+    let (wake, out) = (Wake::of(request, &work.record), Rc::clone(&work.beside));
+    let wakes = work.needs_a_wake_up();
     let beside = async {
         yield_now().await;
-        let stored = OptionFuture::from(journalled.then(|| deps.wakeups.store_beside(&wake, deps.settings.lease)));
+        let stored = OptionFuture::from(wakes.then(|| deps.wakeups.store_beside(&wake, deps.settings.lease)));
         let said = OptionFuture::from(report.as_ref().map(|report| deps.publisher.publish(report)));
-        if let (_, Some(true)) = tokio::join!(stored, said) {
-            notices.borrow_mut().push(Stage::Started);
-        }
+        let (stored, said) = tokio::join!(stored, said);
+        let mut out = out.borrow_mut();
+        out.woken |= stored == Some(true);
+        out.sent.extend((said == Some(true)).then_some(Stage::Started));
     };
     let (applied, ()) = tokio::join!(
         apply_with_fall_backs(recorded, &mut work, member, facts, &mut tally),
@@ -413,8 +416,7 @@ async fn end(mut work: Work<'_>, tally: &Tally) -> Result<Outcome, Stop> {
     };
     let report = Report::contained(stage, request, &work.record, summary, next);
     if let Some(reason) = &retry
-        && request.follows == Follows::Word
-        && work.unjournalled.is_none()
+        && work.is_left_to_wake_ups(stage)
     {
         say_meanwhile(work, &report).await?;
         return Ok(Outcome::SaidAndRetry(reason.clone()));

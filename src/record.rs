@@ -157,6 +157,9 @@ pub struct Seen {
     /// The notices sent for it.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub notices: Vec<Stage>,
+    /// Whether a wake-up was stored for it: others follow that one until it is ended.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub woken: bool,
     /// Whether a release may overwrite what somebody else has changed since.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub force: bool,
@@ -291,6 +294,7 @@ impl Record {
                     attempts: 0,
                     ended: None,
                     notices: vec![],
+                    woken: false,
                     force: request.force,
                     reactivate_keys: request.reactivate_keys,
                     claims: request.claims.clone(),

@@ -1,6 +1,7 @@
 //! Releases one entity: undoes what the record holds, newest first, and leaves what is not ours.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::rc::Rc;
 use std::time::Duration;
 
 use futures_util::stream::iter;
@@ -16,7 +17,7 @@ use crate::journal::{ChangeWrite, JournalError, Stored, holder_of};
 use crate::moment::Moment;
 use crate::notice::{Report, Stage};
 use crate::record::{Record, RecordedStep, Status, StepState};
-use crate::request::{Follows, Request};
+use crate::request::Request;
 use crate::steps::Receipt;
 use crate::wake::Wake;
 use crate::work::{Stop, Tries, Unsaved, Work};
@@ -96,10 +97,15 @@ pub(crate) async fn take_up(
     let mut work = Work::new(deps, request, record, holder.to_owned(), Some(&stored));
     // The lease is taken before anything is read: a containment that was asked to stop must have stopped.
     save(&mut work, &[]).await?;
-    let wake = Wake::of(request, &work.record);
+    let (wake, out) = (Wake::of(request, &work.record), Rc::clone(&work.beside));
+    let wakes = work.needs_a_wake_up();
+    let waking = async {
+        let stored = wakes && deps.wakeups.store_beside(&wake, deps.settings.lease).await;
+        out.borrow_mut().woken |= stored;
+    };
     // Boxed, as a containment's is.
     let undoing = Work::leased(deps, &key, holder, undo_all(work).boxed_local());
-    let (outcome, ()) = tokio::join!(undoing, deps.wakeups.store_beside(&wake, deps.settings.lease));
+    let (outcome, ()) = tokio::join!(undoing, waking);
     outcome
 }
 
@@ -441,7 +447,7 @@ async fn not_reached(mut work: Work<'_>, failure: Failure) -> Result<Outcome, St
     let summary = format!("The {} was NOT released: {failure}", request.entity);
     let next = vec!["Mend what is named above and publish the release again: the record is kept".to_owned()];
     let report = Report::released(Stage::Failed, request, &work.record, summary, next);
-    if failure.passes() && request.follows == Follows::Word {
+    if failure.passes() && work.is_left_to_wake_ups(report.stage) {
         say_meanwhile(work, &report).await?;
         return Ok(Outcome::SaidAndRetry(failure.to_string()));
     }
@@ -515,7 +521,7 @@ async fn end(mut work: Work<'_>, passing: Vec<Failure>) -> Result<Outcome, Stop>
     let report = Report::released(stage, request, &work.record, summary, next);
     if let Some(reason) = &retry
         && stuck
-        && request.follows == Follows::Word
+        && work.is_left_to_wake_ups(stage)
     {
         say_meanwhile(work, &report).await?;
         return Ok(Outcome::SaidAndRetry(reason.clone()));

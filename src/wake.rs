@@ -60,11 +60,13 @@ impl Wakeups {
     }
 
     /// Stores a wake-up beside the work on a record, for the case that the work dies. Where that fails, the message's redelivery is
-    /// left, minutes later: it is logged, and the work goes on.
-    pub async fn store_beside(&self, wake: &Wake, delay: Duration) {
-        if let Err(failure) = self.store(wake, delay).await {
+    /// left, minutes later: it is logged, and the work goes on. Says whether it is stored.
+    pub async fn store_beside(&self, wake: &Wake, delay: Duration) -> bool {
+        let stored = self.store(wake, delay).await;
+        if let Err(failure) = &stored {
             tracing::warn!(record = wake.record, "no wake-up is stored for this work: {failure}");
         }
+        stored.is_ok()
     }
 
     /// Stores a wake-up that comes after this delay (at most 15 minutes).

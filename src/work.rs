@@ -68,8 +68,17 @@ pub(crate) struct Work<'a> {
     pub(crate) unjournalled: Option<JournalError>,
     /// The changes that the journal does not know of.
     unwritten: Vec<ChangeWrite>,
-    /// Notices that go out beside the work: the next write puts them into the record.
-    pub(crate) sent: Rc<RefCell<Vec<Stage>>>,
+    /// What goes out beside the work: the next write puts it into the record.
+    pub(crate) beside: Rc<RefCell<Beside>>,
+}
+
+/// What went out beside the work and is not in the record yet.
+#[derive(Debug, Default)]
+pub(crate) struct Beside {
+    /// These notices.
+    pub(crate) sent: Vec<Stage>,
+    /// A wake-up for the message.
+    pub(crate) woken: bool,
 }
 
 impl<'a> Work<'a> {
@@ -90,7 +99,7 @@ impl<'a> Work<'a> {
             expected,
             unjournalled: None,
             unwritten: vec![],
-            sent: Rc::default(),
+            beside: Rc::default(),
         }
     }
 
@@ -104,11 +113,30 @@ impl<'a> Work<'a> {
         }
     }
 
-    /// Puts the notices that went out meanwhile into the record.
-    fn note_sent(&mut self) {
-        let sent = self.sent.take();
-        if !sent.is_empty() {
-            self.record.seen_mut(self.request).notices.extend(sent);
+    /// Whether what failed for a reason that passes is left to the wake-ups, with or without a word: one of them is at work, or has
+    /// told this before, and others follow until it is done.
+    pub(crate) fn is_left_to_wake_ups(&self, stage: Stage) -> bool {
+        let seen = self.record.seen(&self.request.message.id);
+        let told = seen.is_some_and(|seen| seen.notices.contains(&stage));
+        (self.request.follows == Follows::Word || told) && self.unjournalled.is_none()
+    }
+
+    /// Whether the wake-up that another invocation needs to go on with this is to be stored. Each is followed by another until the
+    /// message is ended, so one that goes on with the work needs no second: as many tries would be as many, and each of them would
+    /// try, and store, again.
+    pub(crate) fn needs_a_wake_up(&self) -> bool {
+        let seen = self.record.seen(&self.request.message.id);
+        let comes = seen.is_some_and(|seen| seen.woken && seen.ended.is_none());
+        self.unjournalled.is_none() && !(self.request.resumed && comes)
+    }
+
+    /// Puts what went out meanwhile into the record.
+    fn note_beside(&mut self) {
+        let Beside { sent, woken } = self.beside.take();
+        if woken || !sent.is_empty() {
+            let seen = self.record.seen_mut(self.request);
+            seen.notices.extend(sent);
+            seen.woken |= woken;
         }
     }
 
@@ -203,7 +231,7 @@ impl<'a> Work<'a> {
     async fn write_once(&mut self, changes: &[ChangeWrite], then: Then) -> Result<(), Unsaved> {
         let tries = Tries::begin();
         // The same record with each try: one that took effect though its answer was lost is known by it.
-        self.note_sent();
+        self.note_beside();
         self.record.changed = Moment::now();
         loop {
             let now = Moment::now();

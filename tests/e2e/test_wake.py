@@ -183,14 +183,24 @@ def test_wake_ups_that_fail_tell_what_is_not_done_when_no_delivery_is_left_to(
         event = product.event({"Arn": user.arn, "Action": action, "ExternalId": EXTERNAL_ID})
         assert product.invoke(event)["error"] == "RetryCanHelp"
         stored = product.calls_about(user.name, mark, service="sqs", action="SendMessage")
+        assert len(stored) == 1
         wake = json.loads(stored[-1]["params"]["MessageBody"])
         for after, expected in ((7, []), (8, [stage]), (9, [])):
-            told = len(product.mailbox.stages(user.name))
+            told, mark = len(product.mailbox.stages(user.name)), bed.proxy.mark()
             body = json.dumps({**wake, "after": after})
             # Its own successor is stored, and comes for what is left: none of them is to fail.
             assert product.invoke({"Records": [{"eventSource": "aws:sqs", "messageId": "m", "body": body}]})["error"] is None
             stages = product.mailbox.stages(user.name)[told:]
             assert [said for said in stages if said != "Started"] == expected, after
+            # One for one: if each began another row of them, they would be a flood within minutes. The delivery's own is on its way.
+            stored = product.calls_about(user.name, mark, service="sqs", action="SendMessage")
+            numbers = [json.loads(call["params"]["MessageBody"])["after"] for call in stored]
+            assert numbers.count(after + 1) == 1 and 0 not in numbers
+        # The last delivery of all has nothing to add, and leaves it to the wake-ups: nothing is mailed twice.
+        told = len(product.mailbox.stages(user.name))
+        for _ in range(2):
+            assert product.invoke(event)["error"] == "RetryCanHelp"
+        assert product.mailbox.stages(user.name)[told:] == []
     notice = product.mailbox.notices(user.name)[-1]
     assert call in notice.mail and "ServiceFailure" in notice.mail
     # Told is not given up: as soon as it can be done, it is.
