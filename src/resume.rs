@@ -1,7 +1,7 @@
 //! Finishes what a dead invocation has left half done, when a wake-up comes for it.
 //!
-//! All that a wake-up can do is to have a containment or release resumed that the record says was begun and not ended: whoever forges
-//! one gains nothing.
+//! All that a wake-up can do is to have a containment, a release or a repair of the watch resumed that the record says was begun and
+//! not ended: whoever forges one gains nothing.
 
 use futures_util::FutureExt;
 
@@ -9,10 +9,11 @@ use crate::admit::unfinished;
 use crate::aws::Failure;
 use crate::execute;
 use crate::handler::{Deps, Outcome};
+use crate::journal::Stored;
 use crate::moment::Moment;
-use crate::release;
 use crate::request::{Action, Follows, Request};
 use crate::wake::Wake;
+use crate::{release, watch};
 
 /// How many wake-ups follow one another at most; the last is delivered again and again.
 const MOST: u32 = 40;
@@ -29,9 +30,11 @@ pub(crate) async fn resume(deps: &Deps, wake: Wake) -> Outcome {
         Ok(None) => return Outcome::Silent,
         Err(error) => return again(deps, wake, &error.to_string()).await,
     };
-    let same = stored.record.containment.as_str() == wake.containment;
-    let Some(request) = unfinished(&stored.record, &wake.message).filter(|_| same) else {
+    if stored.record.containment.as_str() != wake.containment {
         return Outcome::Silent;
+    }
+    let Some(request) = unfinished(&stored.record, &wake.message) else {
+        return repair(deps, wake, &stored).await;
     };
     // What a newer request has overtaken is refused, and that is the end of it.
     let overtaken = request.message.sent < stored.record.newest;
@@ -61,6 +64,18 @@ pub(crate) async fn resume(deps: &Deps, wake: Wake) -> Outcome {
         }
         outcome => outcome,
     }
+}
+
+/// The message is ended; a watch that was locking again what had drifted may have died over it, with an interface open for the settle.
+async fn repair(deps: &Deps, wake: Wake, stored: &Stored) -> Outcome {
+    if !watch::was_left(&stored.record) {
+        return Outcome::Silent;
+    }
+    let relayed = relay(deps, &wake).await;
+    if !stored.held_by_another("", Moment::now()) {
+        watch::look_and_log(deps, &wake.record).boxed_local().await;
+    }
+    relayed.map_or_else(|failure| Outcome::Retry(failure.to_string()), |()| Outcome::Silent)
 }
 
 /// Carries a request out that was begun before, as its redelivery would.

@@ -124,7 +124,7 @@ fn begin_elsewhere(keys: &mut [String], now: Moment) {
     keys.rotate_left(first);
 }
 
-async fn look_and_log(deps: &Deps, key: &str) {
+pub(crate) async fn look_and_log(deps: &Deps, key: &str) {
     match look(deps, key).await {
         Looked::Quiet => {}
         Looked::Failed(why) => tracing::warn!(key, "not watched now: {why}"),
@@ -145,6 +145,7 @@ async fn look(deps: &Deps, key: &str) -> Looked {
     }
     match stored.record.status {
         Status::Contained | Status::Partial | Status::Failed => {}
+        Status::Containing if was_left(&stored.record) => {}
         // Begun, and nobody works on it: neither a redelivery nor a wake-up has finished it.
         Status::Containing | Status::Releasing => return finish(deps, &stored.record).await,
         Status::Released => return Looked::Quiet,
@@ -169,7 +170,8 @@ async fn look(deps: &Deps, key: &str) -> Looked {
     let further = plan.steps.iter().any(|planned| is_fresh(&stored.record, &planned.step));
     let unmade = stored.record.steps.iter().any(|step| step.state == StepState::Failed);
     let drifted = has_drifted(&stored.record, &member).await;
-    if !further && !unmade && !drifted {
+    let left = was_left(&stored.record);
+    if !further && !unmade && !drifted && !left {
         if traces::is_due(&stored.record, &deps.settings, Moment::now()) {
             deps.trace_later(key);
         }
@@ -181,6 +183,7 @@ async fn look(deps: &Deps, key: &str) -> Looked {
         member: &member,
         facts: &facts,
         drifted,
+        left,
     };
     match repairing.run(deps, stored, plan).await {
         Ok(true) => Looked::Drifted,
@@ -189,14 +192,29 @@ async fn look(deps: &Deps, key: &str) -> Looked {
     }
 }
 
-/// Goes on with what the newest message has begun.
-async fn finish(deps: &Deps, record: &Record) -> Looked {
-    let newest = record
+/// Whether a watch has begun to lock again what had drifted, and left it: all that messages asked for is ended, and yet work is under
+/// way. A containment that gave way to a release is none of that.
+pub(crate) fn was_left(record: &Record) -> bool {
+    let gave_way = record
         .messages
         .iter()
         .rev()
-        .find_map(|seen| unfinished(record, &seen.id));
-    let Some(request) = newest else {
+        .find(|seen| seen.action == Action::Contain)
+        .is_some_and(|seen| seen.ended == Some(Stage::Released));
+    record.status == Status::Containing && !gave_way && newest_unfinished(record).is_none()
+}
+
+fn newest_unfinished(record: &Record) -> Option<Request> {
+    record
+        .messages
+        .iter()
+        .rev()
+        .find_map(|seen| unfinished(record, &seen.id))
+}
+
+/// Goes on with what the newest message has begun.
+async fn finish(deps: &Deps, record: &Record) -> Looked {
+    let Some(request) = newest_unfinished(record) else {
         return Looked::Quiet;
     };
     match carry_on(deps, &request).await {
@@ -235,6 +253,8 @@ struct Repair<'a> {
     facts: &'a Facts,
     /// Whether something that had been made holds no more.
     drifted: bool,
+    /// Whether another look has begun to lock it again, and died: what that one had found, it has told nobody.
+    left: bool,
 }
 
 impl Repair<'_> {
@@ -282,11 +302,16 @@ impl Repair<'_> {
         let drift = (self.drifted && changed.is_empty()).then(|| open.join("; "));
         let told = drift.is_none() || drift == work.record.drift;
         work.record.drift = drift;
-        if changed.is_empty() && told {
+        if changed.is_empty() && told && !self.left {
             return work.close().await.map(|()| false);
         }
         let entity = &self.request.entity;
-        let summary = if changed.is_empty() {
+        let summary = if changed.is_empty() && open.is_empty() {
+            format!(
+                "The {entity} was being locked when that was cut off, before it could be said what had been changed: all of it \
+                 holds now"
+            )
+        } else if changed.is_empty() {
             format!(
                 "The {entity} was changed since it was contained, and could NOT be locked again in full: see what was not done. \
                  Each look tries it again"
@@ -346,6 +371,26 @@ async fn gone(deps: &Deps, stored: Stored, request: &Request, holder: &str, fail
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::admit::tests::request;
+
+    #[test]
+    fn what_a_watch_has_left_is_told_from_what_a_message_has_begun() {
+        let asked = request(Action::Contain, "m1", 0);
+        let mut record = Record::begin(&asked, asked.message.sent);
+        let mut left = |status, ended| {
+            record.status = status;
+            record.seen_mut(&asked).ended = ended;
+            was_left(&record)
+        };
+        assert!(left(Status::Containing, Some(Stage::Contained)));
+        assert!(!left(Status::Containing, None), "a message's work is not ended");
+        assert!(!left(Status::Contained, Some(Stage::Contained)), "nobody works on it");
+        assert!(
+            !left(Status::Releasing, Some(Stage::Contained)),
+            "nothing is locked again"
+        );
+        assert!(!left(Status::Containing, Some(Stage::Released)), "a release waits");
+    }
 
     #[test]
     fn each_record_is_the_first_of_some_run_and_none_is_lost() {

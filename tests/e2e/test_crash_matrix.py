@@ -9,7 +9,7 @@ from itertools import zip_longest
 from typing import Any
 
 import pytest
-from testbed.matrix.crash import Death, Trial, deaths, record, run
+from testbed.matrix.crash import Death, RepairTrial, Trial, deaths, record, record_repair, run, run_repair
 from testbed.matrix.lane import DELIVERIES, QUIET_SECONDS, Lane
 from testbed.matrix.points import Point
 from testbed.matrix.subjects import KINDS, Subject, make_subject
@@ -17,6 +17,8 @@ from testbed.matrix.work import each, sample
 
 SAMPLE = {"user": 4, "role": 3, "function": 4, "instance": 4}
 """Trials of each kind in the sample; each is a containment and a release that die."""
+REPAIRS = {"user": 2, "role": 1, "function": 2, "instance": 2}
+"""Trials of each kind in the sample of watches that die."""
 
 
 def paired(contain: list[Death], release: list[Death]) -> list[tuple[Death | None, Death | None]]:
@@ -41,6 +43,25 @@ def test_wherever_it_dies_the_entity_ends_locked_and_as_it_was(lanes: list[Lane]
         print(f"  not reached: {death}")
     assert not failures, "\n".join(failures)
     assert reached and missed * 10 <= reached
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_wherever_a_watch_dies_the_next_look_locks_and_tells(lanes: list[Lane], kind: str) -> None:
+    found = record_repair(lanes[0], kind)
+    trials = [RepairTrial(kind, death) for death in sample(deaths(found), REPAIRS[kind])]
+    began = time.monotonic()
+    each(lanes, trials, run_repair)
+    reached = sum(trial.reached for trial in trials)
+    failures = [f"{trial}: {failure}" for trial in trials for failure in trial.failures]
+    print(
+        f"\ncrash matrix, watch of a {kind}: {len(found)} calls; killed at {reached} of {len(trials)} points, "
+        f"{len(failures)} failures; {time.monotonic() - began:.0f} s"
+    )
+    for trial in trials:
+        if not trial.reached:
+            print(f"  not reached: {trial.death}")
+    assert not failures, "\n".join(failures)
+    assert reached and (len(trials) - reached) * 10 <= reached
 
 
 def opened_and_dead(lane: Lane) -> tuple[Subject, dict[str, Any]]:

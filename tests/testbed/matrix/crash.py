@@ -9,6 +9,7 @@ from .points import Point, points
 from .subjects import Subject, make_subject
 
 Way = Literal["redelivered", "woken"]
+WATCH = {"watch": True}
 WOKEN = 5
 """After every so many-th death the wake-up alone finishes the work."""
 
@@ -82,6 +83,70 @@ def run(lane: Lane, trial: Trial) -> None:
         lane.forget(subject)
 
 
+@dataclass
+class RepairTrial:
+    """One subject that was contained and opened again: the watch that locks it dies."""
+
+    kind: str
+    death: Death
+    reached: bool = False
+    failures: list[str] = field(default_factory=list)
+
+    def __str__(self) -> str:
+        return f"{self.kind} (watch {self.death})"
+
+
+def record_repair(lane: Lane, kind: str) -> list[Point]:
+    """The points of an undisturbed watch that locks a subject again."""
+    subject = _opened_again(lane, kind)
+    time.sleep(QUIET_SECONDS)
+    lane.fresh_process()
+    mark = lane.bed.proxy.mark()
+    lane.product.invoke(WATCH)
+    found = points(lane.calls(mark), subject)
+    if left := subject.left_open():
+        raise RuntimeError(f"the undisturbed watch of the {kind} leaves open: {left}")
+    lane.deliver(lane.event(subject, "release"))
+    lane.forget(subject)
+    return found
+
+
+def run_repair(lane: Lane, trial: RepairTrial) -> None:
+    """Lets a watch die over one subject and notes what the next look, or its wake-up, leaves undone or unsaid."""
+    subject = make_subject(lane.bed, trial.kind)
+    before = subject.state()
+    lane.deliver(lane.event(subject, "contain"))
+    subject.undo()
+    mark = lane.bed.proxy.mark()
+    with lane.dying_at(trial.death.point, subject, WATCH, after=trial.death.after) as reached:
+        trial.reached = reached
+    if trial.death.way == "woken" and _wake_up_is_stored(lane, subject, mark):
+        lane.wait_until_nobody_works(subject)
+    else:
+        time.sleep(QUIET_SECONDS)
+        lane.product.invoke(WATCH)
+    trial.failures += [f"left open: {what}" for what in subject.left_open()]
+    told = [notice for notice in lane.notices(subject, mark) if notice["stage"] == "Drifted"]
+    # One that went out and could not be noted any more may come again.
+    if not 1 <= len(told) <= 2:
+        trial.failures.append(f"{len(told)} notices of the drift")
+    lane.deliver(lane.event(subject, "release"))
+    after = subject.state()
+    if after != before:
+        trial.failures.append(f"the state before is not back: {_differences(before, after)}")
+    if not trial.failures:
+        lane.forget(subject)
+
+
+def _opened_again(lane: Lane, kind: str) -> Subject:
+    subject = make_subject(lane.bed, kind)
+    error = lane.deliver(lane.event(subject, "contain"), 1)
+    subject.undo()
+    if error or not subject.left_open():
+        raise RuntimeError(f"the {kind} was to be contained ({error}) and opened again")
+    return subject
+
+
 def _half(lane: Lane, trial: Trial, subject: Subject, action: str, death: Death | None) -> bool:
     event, mark = lane.event(subject, action), lane.bed.proxy.mark()
     first = mark
@@ -94,7 +159,7 @@ def _half(lane: Lane, trial: Trial, subject: Subject, action: str, death: Death 
         first = lane.bed.proxy.mark()
         if death.way == "woken" and _wake_up_is_stored(lane, subject, mark):
             # A watch meanwhile does no harm.
-            lane.product.invoke({"watch": True})
+            lane.product.invoke(WATCH)
         else:
             error = lane.deliver(event)
     lane.wait_for_end(subject, event, mark)

@@ -87,15 +87,29 @@ class Lane:
         for process in self.product.processes():
             kill(process)
 
+    def wait_until_nobody_works(self, subject: Subject) -> None:
+        """Waits until the record of a subject is held by nobody, alive or dead."""
+        deadline = time.monotonic() + END_SECONDS
+        while any("holder" in item for item in self.items(subject)[0]):
+            if time.monotonic() > deadline:
+                raise TimeoutError(f"{subject.names[0]} is still held after {END_SECONDS:.0f} s")
+            time.sleep(0.3)
+
     def finals(self, subject: Subject, event: dict[str, Any], mark: int) -> list[dict[str, Any]]:
-        """The final notices about a subject and a message that SNS took, each with its mail; one to both topics counts once."""
+        """The final notices about a subject and a message that SNS took, each with its mail."""
+        message = event["Records"][0]["Sns"]["MessageId"]
+        found = self.notices(subject, mark)
+        return [notice for notice in found if notice["stage"] in FINAL and notice["json"].get("messageId") == message]
+
+    def notices(self, subject: Subject, mark: int) -> list[dict[str, Any]]:
+        """The notices about a subject that SNS took after a mark, each with its mail; one to both topics counts once."""
         found: list[dict[str, Any]] = []
         for call in self.calls(mark, service="sns", action="Publish"):
             notice = notice_of(call)
-            if call["status"] == 200 and call["by"] == "aws" and notice and _is_about(notice, subject, event):
+            if call["status"] == 200 and call["by"] == "aws" and notice and notice["json"].get("entity") == subject.arn:
                 if all(notice["json"] != other["json"] for other in found):
                     found.append(notice)
-        return [notice for notice in found if notice["stage"] in FINAL]
+        return found
 
     def items(self, subject: Subject) -> tuple[list[dict[str, Any]], list[str]]:
         """The records of a subject in the journal, and the keys of the changes that hold its name."""
@@ -189,8 +203,3 @@ def notice_of(call: dict[str, Any]) -> dict[str, Any] | None:
     parts = json.loads(call["params"]["Message"])
     notice = json.loads(parts["default"])
     return {"stage": notice["stage"], "json": notice, "mail": parts.get("email", "")}
-
-
-def _is_about(notice: dict[str, Any], subject: Subject, event: dict[str, Any]) -> bool:
-    said = notice["json"]
-    return said.get("entity") == subject.arn and said.get("messageId") == event["Records"][0]["Sns"]["MessageId"]

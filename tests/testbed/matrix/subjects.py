@@ -10,6 +10,7 @@ from ..auto_scaling import make_scaling_group
 from ..bed import Bed
 from ..instances import Instance
 from ..networks import Network, make_fragile_instance, make_network
+from ..self_check import DENY_ALL
 from ..victims import make_function, make_role, make_user
 
 KINDS = ("user", "role", "function", "instance")
@@ -27,6 +28,8 @@ class Subject:
     """All that a release must leave as it was."""
     left_open: Callable[[], list[str]]
     """What of it is not locked, in words: empty if it is contained."""
+    undo: Callable[[], None]
+    """Opens it again after a containment, as somebody with other rights would."""
 
     def shape(self) -> Any:
         """Its state as that of any other one of its kind in the same condition would be."""
@@ -41,7 +44,11 @@ def make_subject(bed: Bed, kind: str) -> Subject:
 def _user(bed: Bed) -> Subject:
     user = make_user(bed.endpoints)
     names = (user.name, user.credentials.access_key_id)
-    return Subject("user", user.arn, names, user.state, lambda: ["the user's key works"] if user.allowed() else [])
+    iam = bed.endpoints.client("iam", MEMBER)
+    return Subject(
+        "user", user.arn, names, user.state, lambda: ["the user's key works"] if user.allowed() else [],
+        lambda: iam.detach_user_policy(UserName=user.name, PolicyArn=DENY_ALL),
+    )
 
 
 def _role(bed: Bed) -> Subject:
@@ -51,7 +58,7 @@ def _role(bed: Bed) -> Subject:
     def left_open() -> list[str]:
         return [what for what, held in (("an old session", session), ("a new session", None)) if role.allowed(held)]
 
-    return Subject("role", role.arn, (role.name,), role.state, left_open)
+    return Subject("role", role.arn, (role.name,), role.state, left_open, lambda: _detach(bed, role.name))
 
 
 def _function(bed: Bed) -> Subject:
@@ -66,7 +73,12 @@ def _function(bed: Bed) -> Subject:
             found.append("the event source mapping")
         return found
 
-    return Subject("function", function.arn, (function.name, function.role.name, mapping), function.state, left_open)
+    def undo() -> None:
+        function.client().delete_function_concurrency(FunctionName=function.name)
+        function.client().update_event_source_mapping(UUID=mapping, Enabled=True)
+        _detach(bed, function.role.name)
+
+    return Subject("function", function.arn, (function.name, function.role.name, mapping), function.state, left_open, undo)
 
 
 def _instance(bed: Bed) -> Subject:
@@ -83,11 +95,34 @@ def _instance(bed: Bed) -> Subject:
         instance.id, *instance.interfaces, role.name, profile["InstanceProfileName"], group.name,
         acls.of(network.public), acls.of(network.subnet), network.id, *instance.volumes().values(), network.nat_gateway,
     )
-    return Subject("instance", instance.arn, names, instance.state, lambda: _instance_left_open(bed, network, instance))
+    attached: list[str] = []
+    return Subject(
+        "instance", instance.arn, names, instance.state, lambda: _instance_left_open(bed, network, instance, attached),
+        lambda: attached.append(_open_instance(bed, network, instance)),
+    )
 
 
-def _instance_left_open(bed: Bed, network: Network, instance: Instance) -> list[str]:
+def _open_instance(bed: Bed, network: Network, instance: Instance) -> str:
+    """An interface in another group, a way to the NAT gateway, and a new interface, whose id it returns."""
+    ec2, own = bed.endpoints.client("ec2", MEMBER), network.group()
+    ec2.modify_network_interface_attribute(NetworkInterfaceId=instance.interfaces[0], Groups=[own])
+    acl = network.acls().of(network.public)
+    [entry] = [e for e in network.acls().entries(acl) if e.get("CidrBlock", "").startswith("10.0.2.") and not e["Egress"]]
+    ec2.delete_network_acl_entry(NetworkAclId=acl, RuleNumber=entry["RuleNumber"], Egress=False)
+    new = ec2.create_network_interface(SubnetId=network.private[0], Groups=[own])["NetworkInterface"]["NetworkInterfaceId"]
+    ec2.attach_network_interface(DeviceIndex=7, InstanceId=instance.id, NetworkInterfaceId=new)
+    return str(new)
+
+
+def _detach(bed: Bed, role: str) -> None:
+    bed.endpoints.client("iam", MEMBER).detach_role_policy(RoleName=role, PolicyArn=DENY_ALL)
+
+
+def _instance_left_open(bed: Bed, network: Network, instance: Instance, attached: list[str]) -> list[str]:
     found, groups = [], instance.groups()
+    if attached:
+        new = bed.endpoints.client("ec2", MEMBER).describe_network_interfaces(NetworkInterfaceIds=attached)["NetworkInterfaces"]
+        groups |= {one["NetworkInterfaceId"]: [group["GroupId"] for group in one["Groups"]] for one in new}
     ids = sorted({group for own in groups.values() for group in own})
     described = bed.endpoints.client("ec2", MEMBER).describe_security_groups(GroupIds=ids)["SecurityGroups"]
     ruled = {g["GroupId"] for g in described if g["IpPermissions"] or g["IpPermissionsEgress"]}
