@@ -165,7 +165,7 @@ async fn see_to_the_way_back(work: &mut Work<'_>, member: &Member, due: impl Fn(
             .wakeups
             .store(&Wake::of(work.request, &work.record), pauses + work.deps.settings.lease)
             .await
-            .map(|()| work.record.seen_mut(work.request).woken = true)
+            .map(|()| work.record.seen_mut(work.request).woken = Some(Moment::now()))
             .map_err(|failure| format!("no wake-up could be stored for it ({failure})")),
     };
     let Err(why) = stored else { return true };

@@ -244,7 +244,7 @@ async fn carry_out(mut work: Work<'_>, member: &Member, facts: &Facts, mut tally
         work.record.begin_again(request, Moment::now());
         let seen = work.record.seen_mut(request);
         // A wake-up that is stored is for the containment that was.
-        (seen.attempts, seen.woken) = (attempts, false);
+        (seen.attempts, seen.woken) = (attempts, None);
     }
     let recorded = record_plan(&mut work, plan, member, &mut tally).await?;
     // A wake-up and the first notice go out beside the work, never before it: what the work asks of AWS is on its way only when this
@@ -258,7 +258,7 @@ async fn carry_out(mut work: Work<'_>, member: &Member, facts: &Facts, mut tally
         let said = OptionFuture::from(report.as_ref().map(|report| deps.publisher.publish(report)));
         let (stored, said) = tokio::join!(stored, said);
         let mut out = out.borrow_mut();
-        out.woken |= stored == Some(true);
+        out.woken = (stored == Some(true)).then(Moment::now);
         out.sent.extend((said == Some(true)).then_some(Stage::Started));
     };
     let (applied, ()) = tokio::join!(

@@ -157,9 +157,9 @@ pub struct Seen {
     /// The notices sent for it.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub notices: Vec<Stage>,
-    /// Whether a wake-up was stored for it: others follow that one until it is ended.
-    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
-    pub woken: bool,
+    /// When a wake-up was stored for it: others follow that one, for a day at least, until it is ended.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub woken: Option<Moment>,
     /// Whether a release may overwrite what somebody else has changed since.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub force: bool,
@@ -294,7 +294,7 @@ impl Record {
                     attempts: 0,
                     ended: None,
                     notices: vec![],
-                    woken: false,
+                    woken: None,
                     force: request.force,
                     reactivate_keys: request.reactivate_keys,
                     claims: request.claims.clone(),

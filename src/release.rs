@@ -100,8 +100,9 @@ pub(crate) async fn take_up(
     let (wake, out) = (Wake::of(request, &work.record), Rc::clone(&work.beside));
     let wakes = work.needs_a_wake_up();
     let waking = async {
-        let stored = wakes && deps.wakeups.store_beside(&wake, deps.settings.lease).await;
-        out.borrow_mut().woken |= stored;
+        if wakes && deps.wakeups.store_beside(&wake, deps.settings.lease).await {
+            out.borrow_mut().woken = Some(Moment::now());
+        }
     };
     // Boxed, as a containment's is.
     let undoing = Work::leased(deps, &key, holder, undo_all(work).boxed_local());

@@ -17,6 +17,9 @@ use crate::request::{Action, Follows, Request};
 /// How long a write is tried that others meet.
 const BUSY_AT_MOST: Duration = Duration::from_secs(20);
 
+/// How long wake-ups follow one another at least: the last is kept for a day (`WakeQueue` in the hub's template).
+const CALL_FOR: Duration = Duration::from_secs(23 * 3600);
+
 /// Why work on a record ends before its time.
 #[derive(Debug, Clone, PartialEq, thiserror::Error)]
 pub(crate) enum Stop {
@@ -77,8 +80,8 @@ pub(crate) struct Work<'a> {
 pub(crate) struct Beside {
     /// These notices.
     pub(crate) sent: Vec<Stage>,
-    /// A wake-up for the message.
-    pub(crate) woken: bool,
+    /// A wake-up for the message, at this time.
+    pub(crate) woken: Option<Moment>,
 }
 
 impl<'a> Work<'a> {
@@ -126,17 +129,18 @@ impl<'a> Work<'a> {
     /// try, and store, again.
     pub(crate) fn needs_a_wake_up(&self) -> bool {
         let seen = self.record.seen(&self.request.message.id);
-        let comes = seen.is_some_and(|seen| seen.woken && seen.ended.is_none());
+        let stored = seen.filter(|seen| seen.ended.is_none()).and_then(|seen| seen.woken);
+        let comes = stored.is_some_and(|at| Moment::now() < at.plus(CALL_FOR));
         self.unjournalled.is_none() && !(self.request.resumed && comes)
     }
 
     /// Puts what went out meanwhile into the record.
     fn note_beside(&mut self) {
         let Beside { sent, woken } = self.beside.take();
-        if woken || !sent.is_empty() {
+        if woken.is_some() || !sent.is_empty() {
             let seen = self.record.seen_mut(self.request);
             seen.notices.extend(sent);
-            seen.woken |= woken;
+            seen.woken = woken.or(seen.woken);
         }
     }
 

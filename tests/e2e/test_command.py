@@ -1,11 +1,11 @@
 """The command `lockdown` as a responder uses it, against the deployed product."""
 
-import time
 import json
 import os
 import shlex
 import subprocess
 import threading
+import time
 from pathlib import Path
 from typing import Any
 

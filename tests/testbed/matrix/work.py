@@ -1,5 +1,6 @@
 """Trials side by side: one thread for each lane, from one list."""
 
+import itertools
 import os
 import queue
 import threading
@@ -35,12 +36,16 @@ class Trial(Protocol):
 
 T = TypeVar("T", bound=Trial)
 
+PROGRESS = 20
+"""After so many trials it is printed how many there were (to be seen with pytest's `-s`)."""
+
 
 def each(lanes: Sequence[Lane], trials: Sequence[T], work: Callable[[Lane, T], None]) -> None:
     """Does the work for each trial, as many at once as there are lanes; an exception is that trial's failure."""
     waiting: queue.SimpleQueue[T] = queue.SimpleQueue()
     for trial in trials:
         waiting.put(trial)
+    done = itertools.count(1)
 
     def drain(lane: Lane) -> None:
         while True:
@@ -54,6 +59,8 @@ def each(lanes: Sequence[Lane], trials: Sequence[T], work: Callable[[Lane, T], N
                 trial.failures.append(f"the trial broke off: {traceback.format_exc(limit=4)}")
             for failure in trial.failures:
                 print(f"  FAILED {trial}: {failure}", flush=True)
+            if (number := next(done)) % PROGRESS == 0:
+                print(f"  {number} of {len(trials)} tried", flush=True)
 
     threads = [threading.Thread(target=drain, args=(lane,), daemon=True) for lane in lanes]
     for thread in threads:
