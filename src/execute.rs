@@ -10,6 +10,7 @@ use tokio::task::yield_now;
 use crate::admit::{Admission, admit};
 use crate::apply::{Recorded, Tally, apply, confirm};
 use crate::aws::{Failure, Member, Reason};
+use crate::closing::{finish, say_meanwhile};
 use crate::entities::{self, Facts};
 use crate::guard;
 use crate::handler::{Deps, Outcome};
@@ -19,7 +20,7 @@ use crate::notice::{Report, Stage};
 use crate::plan::Plan;
 use crate::record::{Record, RecordedStep, Status, StepState};
 use crate::recording::{is_fresh, record_plan};
-use crate::request::{Action, Request};
+use crate::request::Request;
 use crate::wake::Wake;
 use crate::work::{Stop, Work};
 
@@ -249,7 +250,7 @@ async fn carry_out(mut work: Work<'_>, member: &Member, facts: &Facts, mut tally
     let recorded = record_plan(&mut work, plan, member, &mut tally).await?;
     // A wake-up and the first notice go out beside the work, never before it: what the work asks of AWS is on its way only when this
     // task has yielded to the connections.
-    let report = not_yet_said(&work, Stage::Started).then(|| Report::started(request, &work.record));
+    let report = (!work.has_said(Stage::Started)).then(|| Report::started(request, &work.record));
     let (wake, out) = (Wake::of(request, &work.record), Rc::clone(&work.beside));
     let wakes = work.needs_a_wake_up();
     let beside = async {
@@ -331,12 +332,6 @@ async fn look_again(work: &mut Work<'_>, member: &Member, tally: &mut Tally) -> 
         apply(&recorded, work, member, tally, false).await?;
     }
     Ok(())
-}
-
-fn not_yet_said(work: &Work<'_>, stage: Stage) -> bool {
-    work.record
-        .seen(&work.request.message.id)
-        .is_none_or(|seen| !seen.notices.contains(&stage))
 }
 
 /// A new plan, where steps can't be made and others can do their work.
@@ -431,55 +426,12 @@ async fn end(mut work: Work<'_>, tally: &Tally) -> Result<Outcome, Stop> {
     })
 }
 
-/// Says how it stands, unless that was said before. The message is not ended by this: a wake-up or the watch goes on with it.
-pub(crate) async fn say_meanwhile(mut work: Work<'_>, report: &Report) -> Result<(), Stop> {
-    if not_yet_said(&work, report.stage) {
-        work.hold().await?;
-        if work.deps.publisher.publish(report).await {
-            work.record.seen_mut(work.request).notices.push(report.stage);
-        }
-    }
-    work.close().await
-}
-
-/// Sends the final notice and closes the record with it.
-pub(crate) async fn finish(work: &mut Work<'_>, report: &Report) -> Result<(), Stop> {
-    let request = work.request;
-    if work.unjournalled.is_none() {
-        // Whoever has lost the record says nothing: the one that has it does. A release is not over until it was said: a record
-        // that is closed would have nothing to release for the next delivery.
-        let status = work.record.status;
-        if request.action == Action::Release {
-            work.record.status = Status::Releasing;
-        }
-        work.hold().await?;
-        work.record.status = status;
-    }
-    work.catch_up().await?;
-    let mut report = report.clone();
-    if work.unjournalled.is_some() {
-        report = report.unjournalled(&work.deps.settings);
-    }
-    let sent = work.deps.publisher.publish(&report).await;
-    let seen = work.record.seen_mut(request);
-    seen.ended = Some(report.stage);
-    if sent {
-        seen.notices.push(report.stage);
-    }
-    work.record
-        .happened(Moment::now(), format!("{}: {}", request.action, report.stage));
-    // The notice is out: what still goes wrong here is for the log, and the next message for this entity.
-    if let Err(stop) = work.close().await {
-        tracing::warn!(entity = %work.record.entity, "the record was not closed: {stop}");
-    }
-    Ok(())
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::admit::tests::request;
     use crate::record::tests::kept;
+    use crate::request::Action;
 
     #[test]
     fn only_what_was_contained_to_its_end_is_said_to_stand_when_it_can_not_be_looked_at() {

@@ -18,6 +18,7 @@ pub mod arn;
 pub mod automatic;
 pub mod aws;
 pub mod cidr;
+mod closing;
 mod deps;
 pub mod entities;
 pub mod entity;

@@ -116,12 +116,16 @@ impl<'a> Work<'a> {
         }
     }
 
+    /// Whether a notice of this stage has gone out for the message.
+    pub(crate) fn has_said(&self, stage: Stage) -> bool {
+        let seen = self.record.seen(&self.request.message.id);
+        seen.is_some_and(|seen| seen.notices.contains(&stage))
+    }
+
     /// Whether what failed for a reason that passes is left to the wake-ups, with or without a word: one of them is at work, or has
     /// told this before, and others follow until it is done.
     pub(crate) fn is_left_to_wake_ups(&self, stage: Stage) -> bool {
-        let seen = self.record.seen(&self.request.message.id);
-        let told = seen.is_some_and(|seen| seen.notices.contains(&stage));
-        (self.request.follows == Follows::Word || told) && self.unjournalled.is_none()
+        (self.request.follows == Follows::Word || self.has_said(stage)) && self.unjournalled.is_none()
     }
 
     /// Whether the wake-up that another invocation needs to go on with this is to be stored. Each is followed by another until the

@@ -133,7 +133,7 @@ def _untrue(
             wrong.append(f"ended {last['stage']}")
         elif trial.fault in LASTING and not _names_it(trial, last):
             wrong.append(f"{last['stage']} doesn't name what is open: {_summary(last)}")
-        elif trial.fault == "500 from then on" and not error and not told_by_wake_up:
+        elif trial.fault == "500 from then on" and not (error or told_by_wake_up or _journal_was_given_up(trial, last)):
             wrong.append(f"{last['stage']} without an error, though a retry can help")
     elif silenced:
         wrong += [f"without notices: {what}" for what in missing]
@@ -145,7 +145,10 @@ def _untrue(
 
 
 def _journal_was_given_up(trial: Trial, notice: dict[str, Any]) -> bool:
-    """The journal is waited for 2 s in all, which a retry can exceed: nothing is opened without it, as the notice says."""
+    """The journal is waited for 2 s in all, which a retry can exceed: nothing is opened without it, as the notice says.
+
+    No retry can help: an interface that is isolated is never opened again.
+    """
     given_up = trial.point.service == "dynamodb" and "the journal is out of reach" in notice["mail"]
     return given_up and notice["stage"] == "Partial" and trial.reference.kind == "instance"
 
