@@ -83,7 +83,7 @@ fn asked(record: &Record, seen: &Seen) -> Option<Request> {
         force: seen.force,
         reactivate_keys: seen.reactivate_keys,
         resumed: true,
-        follows: Follows::Delivery,
+        follows: Follows::WakeUp,
     })
 }
 
@@ -117,7 +117,7 @@ pub(crate) mod tests {
     fn resumed(request: Request) -> Option<Request> {
         Some(Request {
             resumed: true,
-            follows: Follows::Delivery,
+            follows: Follows::WakeUp,
             ..request
         })
     }

@@ -300,9 +300,11 @@ async fn hold_in_time(step: &RecordedStep, member: &Member, fresh: bool) -> Resu
         return holding.await;
     };
     tokio::time::timeout(at_most, holding).await.unwrap_or_else(|_| {
+        // Which of its calls it was that AWS throttled, or answered with errors that the SDK retries, is not known here.
         let message = format!(
-            "it was not done within {} s, and the work went on without it",
-            at_most.as_secs()
+            "it was not done within {} s by {}, which may be throttled or fail, and the work went on without it",
+            at_most.as_secs(),
+            step.step.calls().join(", ")
         );
         Err(Failure {
             reason: Reason::Passing,

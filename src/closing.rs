@@ -10,6 +10,9 @@ use crate::work::{Stop, Work};
 pub(crate) async fn say_meanwhile(mut work: Work<'_>, report: &Report) -> Result<(), Stop> {
     if !work.has_said(report.stage) {
         work.hold().await?;
+        if let Some(error) = work.is_silenced() {
+            return Err(Stop::Journal(error));
+        }
         if work.deps.publisher.publish(report).await {
             work.record.seen_mut(work.request).notices.push(report.stage);
         }
@@ -31,6 +34,9 @@ pub(crate) async fn finish(work: &mut Work<'_>, report: &Report) -> Result<(), S
         work.record.status = status;
     }
     work.catch_up().await?;
+    if let Some(error) = work.is_silenced() {
+        return Err(Stop::Journal(error));
+    }
     let mut report = report.clone();
     if work.unjournalled.is_some() {
         report = report.unjournalled(&work.deps.settings);

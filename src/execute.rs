@@ -96,6 +96,12 @@ pub(crate) async fn contain(deps: &Deps, request: &Request) -> Outcome {
     let patience = tokio::time::Instant::now() + deps.settings.wait;
     loop {
         let look = look(deps, request).await;
+        if let Err(error) = &look.loaded
+            && request.goes_on()
+        {
+            // Without the record, what was done before would count as the state before.
+            return Outcome::Retry(error.to_string());
+        }
         let stored = look.loaded.as_ref().ok().and_then(Option::as_ref);
         match admit(stored, request, &holder, Moment::now()) {
             Admission::Duplicate => return Outcome::Silent,
@@ -250,7 +256,8 @@ async fn carry_out(mut work: Work<'_>, member: &Member, facts: &Facts, mut tally
     let recorded = record_plan(&mut work, plan, member, &mut tally).await?;
     // A wake-up and the first notice go out beside the work, never before it: what the work asks of AWS is on its way only when this
     // task has yielded to the connections.
-    let report = (!work.has_said(Stage::Started)).then(|| Report::started(request, &work.record));
+    let says = !work.has_said(Stage::Started) && work.is_silenced().is_none();
+    let report = says.then(|| Report::started(request, &work.record));
     let (wake, out) = (Wake::of(request, &work.record), Rc::clone(&work.beside));
     let wakes = work.needs_a_wake_up();
     let beside = async {
@@ -336,11 +343,29 @@ async fn look_again(work: &mut Work<'_>, member: &Member, tally: &mut Tally) -> 
 
 /// A new plan, where steps can't be made and others can do their work.
 fn fall_back(work: &mut Work<'_>, facts: &Facts) -> Option<Plan> {
-    let failed = work.record.steps.iter().any(|step| step.state == StepState::Failed);
-    if !failed {
+    // A deny that fails for a reason that passes is given up only for another one that holds.
+    let settled: Vec<String> = work
+        .record
+        .steps
+        .iter()
+        .filter(|step| step.is_impossible() || (step.state == StepState::Failed && work.record.has_another_deny(step)))
+        .map(|step| step.step.key())
+        .collect();
+    if settled.is_empty() {
         return None;
     }
     let plan = made(work.request, facts, work.deps, Some(&work.record)).ok()?;
+    let replaced = |step: &RecordedStep| {
+        let still_planned = plan.steps.iter().any(|planned| planned.step.key() == step.step.key());
+        let instead = plan
+            .steps
+            .iter()
+            .any(|planned| step.step.is_another_deny(&planned.step));
+        settled.contains(&step.step.key()) && instead && !still_planned
+    };
+    for step in work.record.steps.iter_mut().filter(|step| replaced(step)) {
+        step.state = StepState::Replaced;
+    }
     if plan
         .steps
         .iter()
@@ -349,18 +374,6 @@ fn fall_back(work: &mut Work<'_>, facts: &Facts) -> Option<Plan> {
         // Nothing else can do their work: what stays open is said.
         (work.record.residue, work.record.remarks) = (plan.residue, plan.remarks);
         return None;
-    }
-    let replaced = |step: &RecordedStep| {
-        let still_planned = plan.steps.iter().any(|planned| planned.step.key() == step.step.key());
-        let instead = plan.steps.iter().any(|planned| {
-            planned.step.denies()
-                && planned.step.target() == step.step.target()
-                && planned.step.key() != step.step.key()
-        });
-        step.is_impossible() && step.step.denies() && instead && !still_planned
-    };
-    for step in work.record.steps.iter_mut().filter(|step| replaced(step)) {
-        step.state = StepState::Replaced;
     }
     Some(plan)
 }

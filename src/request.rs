@@ -98,6 +98,13 @@ pub struct Request {
     pub follows: Follows,
 }
 
+impl Request {
+    /// Whether a wake-up or the watch goes on with it, where a delivery has left off.
+    pub(crate) fn goes_on(&self) -> bool {
+        matches!(self.follows, Follows::WakeUp | Follows::Word)
+    }
+}
+
 /// What follows a try that fails for a reason that passes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Follows {
@@ -105,6 +112,8 @@ pub enum Follows {
     Delivery,
     /// Another try of the same invocation.
     Try,
+    /// Another wake-up, or the next watch: they go on where deliveries have left off.
+    WakeUp,
     /// Another wake-up, for which nobody should have to wait any longer: what is not done is told now.
     Word,
 }

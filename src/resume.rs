@@ -50,7 +50,7 @@ pub(crate) async fn resume(deps: &Deps, wake: Wake) -> Outcome {
     );
     let request = Request {
         follows: if wake.after < TELLS_AFTER {
-            Follows::Delivery
+            Follows::WakeUp
         } else {
             Follows::Word
         },

@@ -110,7 +110,7 @@ impl<'a> Work<'a> {
     pub(crate) fn is_tried_again(&self) -> bool {
         let seen = self.record.seen(&self.request.message.id);
         match self.request.follows {
-            Follows::Delivery => seen.is_none_or(|seen| seen.attempts < ATTEMPTS),
+            Follows::Delivery | Follows::WakeUp => seen.is_none_or(|seen| seen.attempts < ATTEMPTS),
             Follows::Try => true,
             Follows::Word => false,
         }
@@ -126,6 +126,12 @@ impl<'a> Work<'a> {
     /// told this before, and others follow until it is done.
     pub(crate) fn is_left_to_wake_ups(&self, stage: Stage) -> bool {
         (self.request.follows == Follows::Word || self.has_said(stage)) && self.unjournalled.is_none()
+    }
+
+    /// Why nothing may be said now, if so: who goes on where a delivery has left off can't note that it was said, and as many as come
+    /// would say it. The delivery has told what it did without the journal, and the first that can write it down tells the rest.
+    pub(crate) fn is_silenced(&self) -> Option<JournalError> {
+        self.unjournalled.clone().filter(|_| self.request.goes_on())
     }
 
     /// Whether the wake-up that another invocation needs to go on with this is to be stored. Each is followed by another until the

@@ -8,7 +8,7 @@ use crate::aws::{Failure, Member};
 use crate::entity::Entity;
 use crate::guard::Refusal;
 use crate::plan::Planned;
-use crate::record::{Record, StepState};
+use crate::record::{Record, RecordedStep, StepState};
 use crate::settings::Settings;
 use crate::steps::attach_policy::{AttachPolicy, Attached, attached_policies};
 use crate::steps::boundary::{Boundary, BoundaryState};
@@ -188,15 +188,13 @@ pub(crate) fn same_path(entity: &Entity, principal: &Principal) -> Result<(), Re
 }
 
 /// The steps that deny a principal everything: AWSDenyAll; where that can't be attached, an inline policy; where that can't be
-/// written, a permissions boundary. None, where nothing of it is possible: see [`residue`].
+/// written, a permissions boundary. None, where nothing of it is possible: see [`residue`]. Where attaching has failed for a reason
+/// that passes, such as an intruder who calls the same so often that nobody else comes through, the inline policy goes beside it.
 pub(crate) fn deny(facts: &PrincipalFacts, phase: u8, settings: &Settings, record: Option<&Record>) -> Vec<Planned> {
     let principal = || facts.principal.clone();
     let attach = AttachPolicy { principal: principal() };
     let before = written(&Attached { attached: facts.denied });
     let attach = Planned::new(phase, attach, Some(before));
-    if facts.denied || !(facts.full || gave_up(&attach.step, record)) {
-        return vec![attach];
-    }
     let inline = Planned::new(
         phase,
         InlinePolicy {
@@ -205,7 +203,12 @@ pub(crate) fn deny(facts: &PrincipalFacts, phase: u8, settings: &Settings, recor
         },
         None,
     );
-    if settings.inline_deny && !gave_up(&inline.step, record) {
+    let may_inline = settings.inline_deny && !gave_up(&inline.step, record);
+    if facts.denied || !(facts.full || gave_up(&attach.step, record)) {
+        let beside = may_inline && !facts.denied && waits(&attach.step, record);
+        return std::iter::once(attach).chain(beside.then_some(inline)).collect();
+    }
+    if may_inline {
         return vec![inline];
     }
     // A boundary that could not be put back is never replaced.
@@ -222,10 +225,18 @@ pub(crate) fn deny(facts: &PrincipalFacts, phase: u8, settings: &Settings, recor
     vec![Planned::new(phase, Boundary { principal: principal() }, Some(before))]
 }
 
+fn recorded<'r>(step: &Step, record: Option<&'r Record>) -> Option<&'r RecordedStep> {
+    record.and_then(|record| record.steps.iter().find(|recorded| recorded.step.key() == step.key()))
+}
+
+/// Whether the record says that a step has failed for a reason that passes.
+fn waits(step: &Step, record: Option<&Record>) -> bool {
+    recorded(step, record).is_some_and(|recorded| recorded.state == StepState::Failed && recorded.passing)
+}
+
 /// Whether the record says that a step can't be made: its quota is full, or the member role may not.
 pub(crate) fn gave_up(step: &Step, record: Option<&Record>) -> bool {
-    let recorded = record.and_then(|record| record.steps.iter().find(|recorded| recorded.step.key() == step.key()));
-    recorded.is_some_and(|recorded| match recorded.state {
+    recorded(step, record).is_some_and(|recorded| match recorded.state {
         StepState::Replaced => true,
         StepState::Failed => recorded.is_impossible(),
         StepState::Planned
@@ -258,6 +269,11 @@ pub(crate) fn remarks(facts: &PrincipalFacts, steps: &[Planned], settings: &Sett
     let mut remarks = Vec::new();
     let label = facts.principal.label();
     match steps.first().map(|planned| &planned.step) {
+        Some(Step::AttachPolicy(_)) if steps.len() > 1 => {
+            remarks.push(format!(
+                "AWSDenyAll could not be attached to {label} at first: an inline policy denies beside it"
+            ));
+        }
         Some(Step::InlinePolicy(_)) => {
             remarks.push(format!(
                 "The quota of managed policies of {label} is full: an inline policy denies instead"
@@ -281,6 +297,9 @@ pub(crate) fn remarks(facts: &PrincipalFacts, steps: &[Planned], settings: &Sett
 #[cfg(test)]
 pub(crate) mod tests {
     use super::*;
+    use crate::admit::tests::request;
+    use crate::request::Action;
+    use crate::settings::tests::settings;
 
     /// The facts about an ordinary principal.
     pub(crate) fn facts(kind: PrincipalKind, arn: &str) -> PrincipalFacts {
@@ -302,6 +321,39 @@ pub(crate) mod tests {
 
     fn entity(arn: &str) -> Entity {
         arn.parse().expect("an entity")
+    }
+
+    #[test]
+    fn where_attaching_fails_for_a_while_an_inline_policy_denies_beside_it() {
+        let alice = facts(PrincipalKind::User, "arn:aws:iam::222222222222:user/alice");
+        let [attach] = deny(&alice, 0, &settings(), None).try_into().expect("one step");
+        let asked = request(Action::Contain, "m1", 0);
+        let mut record = Record::begin(&asked, asked.message.sent);
+        let mut failed = RecordedStep::planned(attach, written(&Attached { attached: false }), asked.message.sent);
+        (failed.state, failed.code) = (StepState::Failed, Some("Throttling".to_owned()));
+        let mut planned = |facts: &PrincipalFacts, passing, inline_deny| -> Vec<String> {
+            failed.passing = passing;
+            record.steps = vec![failed.clone()];
+            let settings = Settings {
+                inline_deny,
+                ..settings()
+            };
+            let steps = deny(facts, 0, &settings, Some(&record));
+            steps.iter().map(|planned| planned.step.describe()).collect()
+        };
+        let both = planned(&alice, true, true);
+        assert!(
+            matches!(both.as_slice(), [attach, inline] if attach.contains("AWSDenyAll") && inline.contains("inline")),
+            "{both:?}"
+        );
+        assert_eq!(
+            planned(&alice, false, true),
+            both[1..],
+            "what can't be attached is replaced"
+        );
+        assert_eq!(planned(&alice, true, false), both[..1], "the member role may not");
+        let denied = PrincipalFacts { denied: true, ..alice };
+        assert_eq!(planned(&denied, true, true), both[..1], "it is attached by now");
     }
 
     #[test]

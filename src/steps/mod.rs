@@ -212,6 +212,15 @@ macro_rules! steps {
             pub fn denies(&self) -> bool {
                 match self { $(Self::$variant(_) => <$module::$change as Change>::DENIES,)+ }
             }
+            /// The calls that it may take, to make it, to read it back, and to undo it.
+            pub fn calls(&self) -> Vec<&'static str> {
+                let permissions = match self { $(Self::$variant(_) => <$module::$change as Change>::PERMISSIONS,)+ };
+                permissions.iter().map(|permission| permission.action).collect()
+            }
+            /// Whether both, and not as the same step, deny the same principal everything.
+            pub fn is_another_deny(&self, other: &Self) -> bool {
+                self.denies() && other.denies() && self.target() == other.target() && self.key() != other.key()
+            }
             /// Whether it opens something for a while, which later steps close.
             pub fn exposes(&self) -> bool {
                 match self { $(Self::$variant(_) => <$module::$change as Change>::EXPOSES,)+ }

@@ -168,7 +168,7 @@ def test_the_last_wake_up_is_delivered_again_until_its_record_can_be_read(produc
 
 
 @pytest.mark.parametrize(
-    ("action", "call", "stage"), [("contain", "AttachUserPolicy", "Failed"), ("release", "DetachUserPolicy", "Partial")]
+    ("action", "call", "stage"), [("contain", "AttachUserPolicy", "Partial"), ("release", "DetachUserPolicy", "Partial")]
 )
 def test_wake_ups_that_fail_tell_what_is_not_done_when_no_delivery_is_left_to(
     product: Product, bed: Bed, action: str, call: str, stage: str
@@ -196,6 +196,9 @@ def test_wake_ups_that_fail_tell_what_is_not_done_when_no_delivery_is_left_to(
             stored = product.calls_about(user.name, mark, service="sqs", action="SendMessage")
             numbers = [json.loads(call["params"]["MessageBody"])["after"] for call in stored]
             assert numbers.count(after + 1) == 1 and 0 not in numbers
+        if action == "contain":
+            # An intruder who calls the same so often that nobody else comes through gains nothing.
+            assert not user.allowed()
         # The last delivery of all has nothing to add, and leaves it to the wake-ups: nothing is mailed twice.
         told = len(product.mailbox.stages(user.name))
         for _ in range(2):

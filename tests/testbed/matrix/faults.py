@@ -26,6 +26,8 @@ LASTING: dict[str, dict[str, Any]] = {
 
 TELLS_AFTER = 8
 """The number of the wake-up that tells what is not done, if it fails (`src/resume.rs`)."""
+STUCK_SECONDS = 20.0
+"""As many wake-ups come in this time as would tell the same again and again."""
 OCCURRENCES = 3
 """How many calls alike are hit one by one: the changes of an interface are so many, the entries of an ACL are all alike."""
 
@@ -94,7 +96,10 @@ def run(lane: Lane, trial: Trial) -> None:
         rule["skip"] = trial.point.occurrence
     with lane.bed.proxy.rule(**rule) as number:
         error = lane.deliver(event)
-        lane.wait_for_end(subject, event, mark, silent=bool(error) or trial.point.service in ("dynamodb", "sns"))
+        silent = bool(error) or trial.point.service in ("dynamodb", "sns")
+        # Who can't write to the journal can't give the record up either.
+        stuck = trial.point.service == "dynamodb" and trial.fault in LASTING
+        lane.wait_for_end(subject, event, mark, silent=silent, at_most=STUCK_SECONDS if stuck else None)
         trial.hit = any(r["id"] == number and r["hits"] for r in lane.bed.proxy.rules())
     finals = lane.finals(subject, event, mark)
     trial.said = f"{'+'.join(notice['stage'] for notice in finals) or 'nothing'}{f', {error}' if error else ''}"
@@ -126,14 +131,14 @@ def _untrue(
         wrong.append("more than one final notice")
     if last and last["stage"] in ("Contained", "Unchanged"):
         wrong += [f"said {last['stage']}, but {what}: {_difference(trial.reference.shape, shape)}" for what in missing]
-    elif trial.fault in PASSING and not (last and _journal_was_given_up(trial, last)):
+    elif trial.fault in PASSING and not (last and _had_no_way_back(trial, last)):
         wrong.append(f"a retry would have helped: {_summary(last)}")
     elif last:
         if last["stage"] not in ("Partial", "Failed"):
             wrong.append(f"ended {last['stage']}")
         elif trial.fault in LASTING and not _names_it(trial, last):
             wrong.append(f"{last['stage']} doesn't name what is open: {_summary(last)}")
-        elif trial.fault == "500 from then on" and not (error or told_by_wake_up or _journal_was_given_up(trial, last)):
+        elif trial.fault == "500 from then on" and not (error or told_by_wake_up or _had_no_way_back(trial, last)):
             wrong.append(f"{last['stage']} without an error, though a retry can help")
     elif silenced:
         wrong += [f"without notices: {what}" for what in missing]
@@ -144,13 +149,18 @@ def _untrue(
     return wrong
 
 
-def _journal_was_given_up(trial: Trial, notice: dict[str, Any]) -> bool:
-    """The journal is waited for 2 s in all, which a retry can exceed: nothing is opened without it, as the notice says.
+NO_WAY_BACK = {"dynamodb": "the journal is out of reach", "sqs": "no wake-up could be stored"}
+"""Without these services nothing is opened for the settle, and the notice says why."""
+
+
+def _had_no_way_back(trial: Trial, notice: dict[str, Any]) -> bool:
+    """The journal is waited for 2 s in all, a wake-up for as long as the SDK tries: then isolation comes at once.
 
     No retry can help: an interface that is isolated is never opened again.
     """
-    given_up = trial.point.service == "dynamodb" and "the journal is out of reach" in notice["mail"]
-    return given_up and notice["stage"] == "Partial" and trial.reference.kind == "instance"
+    why = NO_WAY_BACK.get(trial.point.service)
+    said = why is not None and why in notice["mail"]
+    return said and notice["stage"] == "Partial" and trial.reference.kind == "instance"
 
 
 def _names_it(trial: Trial, notice: dict[str, Any]) -> bool:

@@ -61,8 +61,10 @@ class Lane:
             time.sleep(PAUSE_SECONDS)
         return error
 
-    def wait_for_end(self, subject: Subject, event: dict[str, Any], mark: int, *, silent: bool = False) -> None:
-        """Waits until nobody works on a subject and its final notice is out (`silent`: there will be none).
+    def wait_for_end(
+        self, subject: Subject, event: dict[str, Any], mark: int, *, silent: bool = False, at_most: float | None = None
+    ) -> None:
+        """Waits until nobody works on a subject and its final notice is out (`silent`: there will be none), `at_most` so long.
 
         A delivery may end before: one that finds a wake-up at work leaves it to it.
         """
@@ -72,6 +74,8 @@ class Lane:
             if not works and (silent or self.finals(subject, event, mark)):
                 return
             waited = time.monotonic() - began
+            if at_most is not None and waited > at_most:
+                return
             if waited > END_SECONDS and not works:
                 return
             if waited > 2 * END_SECONDS:

@@ -142,8 +142,10 @@ def _shape(value: Any, names: dict[str, str]) -> Any:
     if isinstance(value, dict):
         shaped = {_shape(key, names): _shape(item, names) for key, item in value.items()}
         if "entries" in shaped:
-            # Their numbers and addresses are each VPC's own: how many there are of each sort is not.
-            sorts = sorted((entry[0], entry[2], entry[3]) for entry in value["entries"])
+            # Their numbers and addresses are each VPC's own: how many there are of each sort is not. Two that say the same count
+            # once: where a lease lapses over its holder, two invocations make it.
+            different = {(egress, action, protocol, block) for egress, _, action, protocol, block in value["entries"]}
+            sorts = sorted((egress, action, protocol) for egress, action, protocol, _ in different)
             shaped["entries"] = [str(sort) for sort in sorts]
             shaped["subnets"] = len(value["subnets"])
         return shaped

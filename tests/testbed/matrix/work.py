@@ -17,7 +17,13 @@ ALL = os.environ.get("MATRIX") == "all"
 
 
 def sample(trials: Sequence[S], count: int) -> list[S]:
-    """So many of the trials, evenly spread, all of them with `MATRIX=all`; `MATRIX_PART=n/m` takes every m-th from the n-th."""
+    """So many of the trials, evenly spread, all of them with `MATRIX=all`; `MATRIX_PART=n/m` takes every m-th from the n-th.
+
+    `MATRIX_ONLY` repeats those alone whose line, as it is printed when they fail, holds this text.
+    """
+    only = os.environ.get("MATRIX_ONLY")
+    if only:
+        return [trial for trial in trials if only in str(trial)]
     chosen = list(trials)
     if not ALL and len(chosen) > count:
         chosen = [chosen[(2 * n + 1) * len(chosen) // (2 * count)] for n in range(count)]
