@@ -10,10 +10,10 @@ use crate::work::{Stop, Work};
 pub(crate) async fn say_meanwhile(mut work: Work<'_>, report: &Report) -> Result<(), Stop> {
     if !work.has_said(report.stage) {
         work.hold().await?;
-        if let Some(error) = work.is_silenced() {
-            return Err(Stop::Journal(error));
+        if let Some(error) = work.silenced_by() {
+            return Err(Stop::Journal(error.clone()));
         }
-        if work.deps.publisher.publish(report).await {
+        if publish(&work, report).await {
             work.record.seen_mut(work.request).notices.push(report.stage);
         }
     }
@@ -34,14 +34,10 @@ pub(crate) async fn finish(work: &mut Work<'_>, report: &Report) -> Result<(), S
         work.record.status = status;
     }
     work.catch_up().await?;
-    if let Some(error) = work.is_silenced() {
-        return Err(Stop::Journal(error));
+    if let Some(error) = work.silenced_by() {
+        return Err(Stop::Journal(error.clone()));
     }
-    let mut report = report.clone();
-    if work.unjournalled.is_some() {
-        report = report.unjournalled(&work.deps.settings);
-    }
-    let sent = work.deps.publisher.publish(&report).await;
+    let sent = publish(work, report).await;
     let seen = work.record.seen_mut(request);
     seen.ended = Some(report.stage);
     if sent {
@@ -54,4 +50,17 @@ pub(crate) async fn finish(work: &mut Work<'_>, report: &Report) -> Result<(), S
         tracing::warn!(entity = %work.record.entity, "the record was not closed: {stop}");
     }
     Ok(())
+}
+
+/// Sends a notice, which says so if the journal does without this record. Says whether the audit topic has it.
+async fn publish(work: &Work<'_>, report: &Report) -> bool {
+    let publisher = &work.deps.publisher;
+    match work.unjournalled {
+        Some(_) => {
+            publisher
+                .publish(&report.clone().unjournalled(&work.deps.settings))
+                .await
+        }
+        None => publisher.publish(report).await,
+    }
 }

@@ -8,17 +8,18 @@ use futures_util::future::OptionFuture;
 use tokio::task::yield_now;
 
 use crate::admit::{Admission, admit};
-use crate::apply::{Recorded, Tally, apply, confirm};
+use crate::apply::{Tally, apply, confirm};
 use crate::aws::{Failure, Member, Reason};
 use crate::closing::{finish, say_meanwhile};
 use crate::entities::{self, Facts};
+use crate::fall_back::apply_with_fall_backs;
 use crate::guard;
 use crate::handler::{Deps, Outcome};
 use crate::journal::{JournalError, Stored};
 use crate::moment::Moment;
 use crate::notice::{Report, Stage};
 use crate::plan::Plan;
-use crate::record::{Record, RecordedStep, Status, StepState};
+use crate::record::{Record, Status};
 use crate::recording::{is_fresh, record_plan};
 use crate::request::Request;
 use crate::wake::Wake;
@@ -256,7 +257,8 @@ async fn carry_out(mut work: Work<'_>, member: &Member, facts: &Facts, mut tally
     let recorded = record_plan(&mut work, plan, member, &mut tally).await?;
     // A wake-up and the first notice go out beside the work, never before it: what the work asks of AWS is on its way only when this
     // task has yielded to the connections.
-    let says = !work.has_said(Stage::Started) && work.is_silenced().is_none();
+    let can_note = work.unjournalled.is_none() || !request.goes_on();
+    let says = can_note && !work.has_said(Stage::Started);
     let report = says.then(|| Report::started(request, &work.record));
     let (wake, out) = (Wake::of(request, &work.record), Rc::clone(&work.beside));
     let wakes = work.needs_a_wake_up();
@@ -277,24 +279,6 @@ async fn carry_out(mut work: Work<'_>, member: &Member, facts: &Facts, mut tally
     confirm(&mut work, member, &mut tally).await;
     look_again(&mut work, member, &mut tally).await?;
     end(work, &tally).await
-}
-
-/// Applies what is recorded; where steps can't be made, records and applies those that do their work.
-pub(crate) async fn apply_with_fall_backs(
-    mut recorded: Recorded,
-    work: &mut Work<'_>,
-    member: &Member,
-    facts: &Facts,
-    tally: &mut Tally,
-) -> Result<(), Stop> {
-    apply(&recorded, work, member, tally, false).await?;
-    // AWSDenyAll, the inline policy, the boundary: two fall-backs at the most.
-    for _ in 0..2 {
-        let Some(plan) = fall_back(work, facts) else { break };
-        recorded = record_plan(work, plan, member, tally).await?;
-        apply(&recorded, work, member, tally, true).await?;
-    }
-    Ok(())
 }
 
 /// How often the entity is looked at again for what came to it while it was contained.
@@ -339,43 +323,6 @@ async fn look_again(work: &mut Work<'_>, member: &Member, tally: &mut Tally) -> 
         apply(&recorded, work, member, tally, false).await?;
     }
     Ok(())
-}
-
-/// A new plan, where steps can't be made and others can do their work.
-fn fall_back(work: &mut Work<'_>, facts: &Facts) -> Option<Plan> {
-    // A deny that fails for a reason that passes is given up only for another one that holds.
-    let settled: Vec<String> = work
-        .record
-        .steps
-        .iter()
-        .filter(|step| step.is_impossible() || (step.state == StepState::Failed && work.record.has_another_deny(step)))
-        .map(|step| step.step.key())
-        .collect();
-    if settled.is_empty() {
-        return None;
-    }
-    let plan = made(work.request, facts, work.deps, Some(&work.record)).ok()?;
-    let replaced = |step: &RecordedStep| {
-        let still_planned = plan.steps.iter().any(|planned| planned.step.key() == step.step.key());
-        let instead = plan
-            .steps
-            .iter()
-            .any(|planned| step.step.is_another_deny(&planned.step));
-        settled.contains(&step.step.key()) && instead && !still_planned
-    };
-    for step in work.record.steps.iter_mut().filter(|step| replaced(step)) {
-        step.state = StepState::Replaced;
-    }
-    if plan
-        .steps
-        .iter()
-        .all(|planned| work.record.find(&planned.step).is_some())
-    {
-        // Nothing else can do their work: what stays open is said.
-        (work.record.residue, work.record.remarks) = (plan.residue, plan.remarks);
-        return None;
-    }
-    Some(plan)
 }
 
 /// Says how it ended, and closes the record.

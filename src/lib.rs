@@ -24,6 +24,7 @@ pub mod entities;
 pub mod entity;
 pub mod event;
 pub mod execute;
+mod fall_back;
 #[cfg(test)]
 mod fuzz;
 pub mod guard;

@@ -340,13 +340,6 @@ impl Record {
         self.steps.iter().position(|recorded| recorded.step.key() == step.key())
     }
 
-    /// Whether another step that holds denies the same principal everything.
-    pub fn has_another_deny(&self, step: &RecordedStep) -> bool {
-        self.steps.iter().any(|other| {
-            matches!(other.state, StepState::Applied | StepState::Unchanged) && step.step.is_another_deny(&other.step)
-        })
-    }
-
     /// The stage that the steps and the residue amount to.
     pub fn amounts_to(&self) -> Status {
         let holds = |step: &&RecordedStep| {

@@ -101,7 +101,7 @@ pub struct Request {
 impl Request {
     /// Whether a wake-up or the watch goes on with it, where a delivery has left off.
     pub(crate) fn goes_on(&self) -> bool {
-        matches!(self.follows, Follows::WakeUp | Follows::Word)
+        matches!(self.follows, Follows::WakeUp | Follows::Word { .. })
     }
 }
 
@@ -114,6 +114,9 @@ pub enum Follows {
     Try,
     /// Another wake-up, or the next watch: they go on where deliveries have left off.
     WakeUp,
-    /// Another wake-up, for which nobody should have to wait any longer: what is not done is told now.
-    Word,
+    /// Another wake-up, for which nobody should have to wait any longer: how it stands is told now, if it wasn't.
+    Word {
+        /// Even where it can't be noted that it was told: one of many wake-ups does.
+        unnoted: bool,
+    },
 }

@@ -18,9 +18,9 @@ use crate::{release, watch};
 /// How many wake-ups follow one another at most; the last is delivered again and again.
 const MOST: u32 = 40;
 
-/// From how many wake-ups on one that fails tells what is not done, before others go on with it. Whoever asked is told by the last of three deliveries, five minutes
-/// after the first; but a delivery that finds a wake-up at work leaves the message to it, and then there are no more. The eighth comes
-/// after six minutes.
+/// From how many wake-ups on one that fails tells what is not done, before others go on with it. Whoever asked is told by the last of
+/// three deliveries, five minutes after the first; but a delivery that finds a wake-up at work leaves the message to it, and then there
+/// are no more. The eighth comes after six minutes; it tells even where the journal can't be written.
 const TELLS_AFTER: u32 = 8;
 
 /// Looks at the record that a wake-up names, and finishes what its message has begun and nobody works on.
@@ -52,7 +52,9 @@ pub(crate) async fn resume(deps: &Deps, wake: Wake) -> Outcome {
         follows: if wake.after < TELLS_AFTER {
             Follows::WakeUp
         } else {
-            Follows::Word
+            Follows::Word {
+                unnoted: wake.after == TELLS_AFTER,
+            }
         },
         ..request
     };

@@ -13,7 +13,8 @@ use crate::admit::{newest_containment, unfinished};
 use crate::apply::{AT_ONCE, Tally};
 use crate::aws::{Failure, Member, Reason};
 use crate::entities::{self, Facts};
-use crate::execute::{apply_with_fall_backs, made};
+use crate::execute::made;
+use crate::fall_back::apply_with_fall_backs;
 use crate::handler::{Deps, Outcome};
 use crate::journal::{JournalError, Stored};
 use crate::moment::Moment;
@@ -143,9 +144,10 @@ async fn look(deps: &Deps, key: &str) -> Looked {
     if !stored.record.is_open() || stored.held_by_another(&holder, Moment::now()) {
         return Looked::Quiet;
     }
+    let left = was_left(&stored.record);
     match stored.record.status {
         Status::Contained | Status::Partial | Status::Failed => {}
-        Status::Containing if was_left(&stored.record) => {}
+        Status::Containing if left => {}
         // Begun, and nobody works on it: neither a redelivery nor a wake-up has finished it.
         Status::Containing | Status::Releasing => return finish(deps, &stored.record).await,
         Status::Released => return Looked::Quiet,
@@ -170,7 +172,6 @@ async fn look(deps: &Deps, key: &str) -> Looked {
     let further = plan.steps.iter().any(|planned| is_fresh(&stored.record, &planned.step));
     let unmade = stored.record.steps.iter().any(|step| step.state == StepState::Failed);
     let drifted = has_drifted(&stored.record, &member).await;
-    let left = was_left(&stored.record);
     if !further && !unmade && !drifted && !left {
         if traces::is_due(&stored.record, &deps.settings, Moment::now()) {
             deps.trace_later(key);

@@ -112,7 +112,7 @@ impl<'a> Work<'a> {
         match self.request.follows {
             Follows::Delivery | Follows::WakeUp => seen.is_none_or(|seen| seen.attempts < ATTEMPTS),
             Follows::Try => true,
-            Follows::Word => false,
+            Follows::Word { .. } => false,
         }
     }
 
@@ -125,13 +125,14 @@ impl<'a> Work<'a> {
     /// Whether what failed for a reason that passes is left to the wake-ups, with or without a word: one of them is at work, or has
     /// told this before, and others follow until it is done.
     pub(crate) fn is_left_to_wake_ups(&self, stage: Stage) -> bool {
-        (self.request.follows == Follows::Word || self.has_said(stage)) && self.unjournalled.is_none()
+        (matches!(self.request.follows, Follows::Word { .. }) || self.has_said(stage)) && self.unjournalled.is_none()
     }
 
-    /// Why nothing may be said now, if so: who goes on where a delivery has left off can't note that it was said, and as many as come
-    /// would say it. The delivery has told what it did without the journal, and the first that can write it down tells the rest.
-    pub(crate) fn is_silenced(&self) -> Option<JournalError> {
-        self.unjournalled.clone().filter(|_| self.request.goes_on())
+    /// Why nothing is said now, if so: without the journal, whatever goes on where a delivery has left off can't note what it says, and
+    /// as many wake-ups as come would say it again. One of them does, and the first that can write it down.
+    pub(crate) fn silenced_by(&self) -> Option<&JournalError> {
+        let tells = self.request.follows == Follows::Word { unnoted: true };
+        self.unjournalled.as_ref().filter(|_| self.request.goes_on() && !tells)
     }
 
     /// Whether the wake-up that another invocation needs to go on with this is to be stored. Each is followed by another until the

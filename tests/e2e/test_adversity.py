@@ -545,3 +545,19 @@ def test_a_notice_about_hundreds_of_changes_keeps_the_release_command(product: P
         assert contained.stage == "Contained" and function.reserved() == 0 and not function.role.allowed()
         for text in (release_command(contained.mail), contained.json["releaseCommand"]):
             assert shlex.split(text)[-4:] == ["--action", "release", "--entity-arn", function.arn]
+
+
+def test_an_inline_policy_that_fails_as_well_is_given_up_when_awsdenyall_is_attached(product: Product, bed: Bed) -> None:
+    user = make_user(bed.endpoints)
+    before, event = user.state(), product.event({"Arn": user.arn, "Action": "contain", "ExternalId": EXTERNAL_ID})
+    broken = {"fault": "refuse", "service": "iam", "status": 500, "code": "ServiceFailure", "message": "no", "contains": user.name}
+    with bed.proxy.rule(action="PutUserPolicy", **broken):
+        with bed.proxy.rule(action="AttachUserPolicy", **broken):
+            # The inline policy goes beside it from the second try on.
+            assert [product.invoke(event)["error"] for _ in range(2)] == ["RetryCanHelp"] * 2
+        assert user.allowed()
+        assert product.invoke(event)["error"] is None
+    assert product.mailbox.stages(user.name) == ["Started", "Contained"]
+    assert "inline" in product.mailbox.notices(user.name)[-1].mail and not user.allowed()
+    product.release(user.arn)
+    assert user.state() == before and user.allowed()

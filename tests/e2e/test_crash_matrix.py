@@ -13,7 +13,7 @@ from testbed.matrix.crash import Death, RepairTrial, Trial, deaths, record, reco
 from testbed.matrix.lane import DELIVERIES, QUIET_SECONDS, Lane
 from testbed.matrix.points import Point
 from testbed.matrix.subjects import KINDS, Subject, make_subject
-from testbed.matrix.work import each, sample
+from testbed.matrix.work import conclude, each, sample
 
 SAMPLE = {"user": 4, "role": 3, "function": 4, "instance": 4}
 """Trials of each kind in the sample; each is a containment and a release that die."""
@@ -33,16 +33,9 @@ def test_wherever_it_dies_the_entity_ends_locked_and_as_it_was(lanes: list[Lane]
     trials = [Trial(kind, contain, release) for contain, release in pairs]
     began = time.monotonic()
     each(lanes, trials, run)
-    reached, missed = (sum(len(getattr(t, name)) for t in trials) for name in ("reached", "missed"))
-    failures = [f"{trial}: {failure}" for trial in trials for failure in trial.failures]
-    print(
-        f"\ncrash matrix, {kind}: {len(found['contain'])} calls of a containment, {len(found['release'])} of a release; "
-        f"killed at {reached} points, {missed} not reached, {len(failures)} failures; {time.monotonic() - began:.0f} s"
-    )
-    for death in [death for trial in trials for death in trial.missed]:
-        print(f"  not reached: {death}")
-    assert not failures, "\n".join(failures)
-    assert reached and missed * 10 <= reached
+    reached = sum(len(trial.reached) for trial in trials)
+    calls = f"{len(found['contain'])} calls of a containment, {len(found['release'])} of a release"
+    conclude(f"crash matrix, {kind}: {calls}", began, trials, reached, [death for trial in trials for death in trial.missed])
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -51,17 +44,8 @@ def test_wherever_a_watch_dies_the_next_look_locks_and_tells(lanes: list[Lane], 
     trials = [RepairTrial(kind, death) for death in sample(deaths(found), REPAIRS[kind])]
     began = time.monotonic()
     each(lanes, trials, run_repair)
-    reached = sum(trial.reached for trial in trials)
-    failures = [f"{trial}: {failure}" for trial in trials for failure in trial.failures]
-    print(
-        f"\ncrash matrix, watch of a {kind}: {len(found)} calls; killed at {reached} of {len(trials)} points, "
-        f"{len(failures)} failures; {time.monotonic() - began:.0f} s"
-    )
-    for trial in trials:
-        if not trial.reached:
-            print(f"  not reached: {trial.death}")
-    assert not failures, "\n".join(failures)
-    assert reached and (len(trials) - reached) * 10 <= reached
+    missed = [trial for trial in trials if not trial.reached]
+    conclude(f"crash matrix, watch of a {kind}: {len(found)} calls", began, trials, len(trials) - len(missed), missed)
 
 
 def opened_and_dead(lane: Lane) -> tuple[Subject, dict[str, Any]]:

@@ -98,7 +98,7 @@ class RepairTrial:
 
 def record_repair(lane: Lane, kind: str) -> list[Point]:
     """The points of an undisturbed watch that locks a subject again."""
-    subject = _opened_again(lane, kind)
+    subject, _, _ = _opened_again(lane, kind)
     time.sleep(QUIET_SECONDS)
     lane.fresh_process()
     mark = lane.bed.proxy.mark()
@@ -113,15 +113,12 @@ def record_repair(lane: Lane, kind: str) -> list[Point]:
 
 def run_repair(lane: Lane, trial: RepairTrial) -> None:
     """Lets a watch die over one subject and notes what the next look, or its wake-up, leaves undone or unsaid."""
-    subject = make_subject(lane.bed, trial.kind)
-    before = subject.state()
-    lane.deliver(lane.event(subject, "contain"))
-    subject.undo()
+    subject, before, event = _opened_again(lane, trial.kind)
     mark = lane.bed.proxy.mark()
     with lane.dying_at(trial.death.point, subject, WATCH, after=trial.death.after) as reached:
         trial.reached = reached
     if trial.death.way == "woken" and _wake_up_is_stored(lane, subject, mark):
-        lane.wait_until_nobody_works(subject)
+        lane.wait_for_end(subject, event, mark, silent=True)
     else:
         time.sleep(QUIET_SECONDS)
         lane.product.invoke(WATCH)
@@ -138,13 +135,15 @@ def run_repair(lane: Lane, trial: RepairTrial) -> None:
         lane.forget(subject)
 
 
-def _opened_again(lane: Lane, kind: str) -> Subject:
+def _opened_again(lane: Lane, kind: str) -> tuple[Subject, dict[str, Any], dict[str, Any]]:
+    """A subject that was contained and that somebody has opened since, its state before, and the message."""
     subject = make_subject(lane.bed, kind)
-    error = lane.deliver(lane.event(subject, "contain"), 1)
+    before, event = subject.state(), lane.event(subject, "contain")
+    error = lane.deliver(event, 1)
     subject.undo()
     if error or not subject.left_open():
         raise RuntimeError(f"the {kind} was to be contained ({error}) and opened again")
-    return subject
+    return subject, before, event
 
 
 def _half(lane: Lane, trial: Trial, subject: Subject, action: str, death: Death | None) -> bool:

@@ -103,18 +103,19 @@ def run(lane: Lane, trial: Trial) -> None:
         trial.hit = any(r["id"] == number and r["hits"] for r in lane.bed.proxy.rules())
     finals = lane.finals(subject, event, mark)
     trial.said = f"{'+'.join(notice['stage'] for notice in finals) or 'nothing'}{f', {error}' if error else ''}"
-    told_by_wake_up = _told_by_wake_up(lane, subject, mark)
+    # A delivery had left the message to the wake-ups, and ended well.
+    told_by_wake_up = wakes_stored(lane, subject, mark) > TELLS_AFTER
     trial.failures += _untrue(trial, subject, finals, error, told_by_wake_up=told_by_wake_up)
     _released(lane, trial, subject, before, finals)
     if not trial.failures:
         lane.forget(subject)
 
 
-def _told_by_wake_up(lane: Lane, subject: Subject, mark: int) -> bool:
-    """Whether so many wake-ups came that one which fails tells it: a delivery had left the message to them, and ended well."""
+def wakes_stored(lane: Lane, subject: Subject, mark: int) -> int:
+    """The number of the last wake-up that was stored for a subject after a mark; -1: none."""
     stored = lane.calls(mark, service="sqs", action="SendMessage")
     wakes = [json.loads(call["params"]["MessageBody"]) for call in stored if call["status"] == 200]
-    return any(wake["after"] > TELLS_AFTER for wake in wakes if wake["record"].endswith(subject.names[0]))
+    return max((wake["after"] for wake in wakes if wake["record"].endswith(subject.names[0])), default=-1)
 
 
 def _untrue(

@@ -91,14 +91,6 @@ class Lane:
         for process in self.product.processes():
             kill(process)
 
-    def wait_until_nobody_works(self, subject: Subject) -> None:
-        """Waits until the record of a subject is held by nobody, alive or dead."""
-        deadline = time.monotonic() + END_SECONDS
-        while any("holder" in item for item in self.items(subject)[0]):
-            if time.monotonic() > deadline:
-                raise TimeoutError(f"{subject.names[0]} is still held after {END_SECONDS:.0f} s")
-            time.sleep(0.3)
-
     def finals(self, subject: Subject, event: dict[str, Any], mark: int) -> list[dict[str, Any]]:
         """The final notices about a subject and a message that SNS took, each with its mail."""
         message = event["Records"][0]["Sns"]["MessageId"]

@@ -4,6 +4,7 @@ import itertools
 import os
 import queue
 import threading
+import time
 import traceback
 from collections.abc import Callable, Sequence
 from typing import Protocol, TypeVar
@@ -74,3 +75,14 @@ def each(lanes: Sequence[Lane], trials: Sequence[T], work: Callable[[Lane, T], N
         thread.start()
     for thread in threads:
         thread.join()
+
+
+def conclude(what: str, began: float, trials: Sequence[Trial], met: int, missed: Sequence[object]) -> None:
+    """Prints what was tried, how many points were `met` and which were `missed`; no failure, and few that are missed, or it fails."""
+    failures = [f"{trial}: {failure}" for trial in trials for failure in trial.failures]
+    took = time.monotonic() - began
+    print(f"\n{what}; {met} of {met + len(missed)} met, {len(failures)} failures; {took:.0f} s")
+    for one in missed:
+        print(f"  not met: {one}")
+    assert not failures, "\n".join(failures)
+    assert met and len(missed) * 10 <= met
