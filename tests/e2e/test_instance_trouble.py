@@ -31,8 +31,8 @@ def instance(network: Network) -> Instance:
 
 @pytest.fixture
 def settling(configured: Callable[..., Product]) -> Product:
-    """One with a settle that is long enough for something to happen in it."""
-    return configured(SettleSeconds="4")
+    """One with a settle that is long enough for something to happen in it, and for a busy machine to notice that it began."""
+    return configured(SettleSeconds="8")
 
 
 def public_acl(network: Network) -> str:
@@ -190,15 +190,21 @@ def test_an_acl_that_is_gone_keeps_nothing_from_being_released(product: Product,
 def test_an_instance_that_stops_on_its_own_is_isolated_as_soon_as_it_can_be(
     settling: Product, bed: Bed, network: Network, instance: Instance
 ) -> None:
-    before, seen = instance.state(), []
+    before, mark, [interface] = instance.state(), bed.proxy.mark(), instance.interfaces
+    stopping = []
+
+    def refused() -> bool:
+        found = calls(bed, mark, "ModifyNetworkInterfaceAttribute")
+        return any(interface in call["text"] and call["code"] == "IncorrectInstanceState" for call in found)
 
     def stop() -> None:
         rule = bed.proxy.add_rule(fault="instance_state", contains=instance.id, value="stopping")
-        seen.append(threading.Timer(7, bed.proxy.remove_rule, [rule]))
-        seen[0].start()
+        until(refused, 60, "isolation is refused")
+        bed.proxy.remove_rule(rule)
+        stopping.append(is_isolated(network, instance))
 
     in_settle(settling, instance, stop)
-    seen[0].join()
+    assert stopping == [False]
     assert stages(settling, instance) == ["Started", "Contained"] and is_isolated(network, instance)
     assert released(settling, instance).stage == "Released" and instance.state() == before
 
