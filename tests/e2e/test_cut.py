@@ -57,7 +57,7 @@ def test_flows_through_a_nat_gateway_are_cut_for_the_instance_alone_until_it_is_
 
 
 def test_the_instance_is_cut_off_all_through_the_settle(configured: Callable[..., Product], bed: Bed) -> None:
-    product, network = configured(SettleSeconds="4"), make_network(bed.endpoints, acls="tiers")
+    product, network = configured(SettleSeconds="12"), make_network(bed.endpoints, acls="tiers")
     instance = make_fragile_instance(network)
     seen: list[Any] = []
 

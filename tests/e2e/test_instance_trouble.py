@@ -200,8 +200,8 @@ def test_an_instance_that_stops_on_its_own_is_isolated_as_soon_as_it_can_be(
     def stop() -> None:
         rule = bed.proxy.add_rule(fault="instance_state", contains=instance.id, value="stopping")
         until(refused, 60, "isolation is refused")
-        bed.proxy.remove_rule(rule)
         stopping.append(is_isolated(network, instance))
+        bed.proxy.remove_rule(rule)
 
     in_settle(settling, instance, stop)
     assert stopping == [False]
