@@ -117,11 +117,11 @@ def run_repair(lane: Lane, trial: RepairTrial) -> None:
     mark = lane.bed.proxy.mark()
     with lane.dying_at(trial.death.point, subject, WATCH, after=trial.death.after) as reached:
         trial.reached = reached
-    if trial.death.way == "woken" and _wake_up_is_stored(lane, subject, mark):
-        lane.wait_for_end(subject, event, mark, silent=True)
-    else:
+    if trial.death.way == "redelivered" or not _wake_up_is_stored(lane, subject, mark):
         time.sleep(QUIET_SECONDS)
         lane.product.invoke(WATCH)
+    # That watch leaves it to a wake-up that is at work.
+    lane.wait_for_end(subject, event, mark, silent=True)
     trial.failures += [f"left open: {what}" for what in subject.left_open()]
     told = [notice for notice in lane.notices(subject, mark) if notice["stage"] == "Drifted"]
     # One that went out and could not be noted any more may come again.
