@@ -238,7 +238,7 @@ fn is_to_hold(step: &RecordedStep) -> bool {
 fn took(step: &mut RecordedStep, outcome: Result<Held, Failure>, tally: &mut Tally) {
     let was = step.state;
     match outcome {
-        Ok(Held::Already(_)) if matches!(was, StepState::Applied | StepState::Unchanged) => {}
+        Ok(Held::Already(_)) if is_known(step) => {}
         Ok(Held::Already(_)) if step.step.holds(&step.before) => {
             step.becomes(StepState::Unchanged, None, Moment::now());
         }
@@ -255,6 +255,12 @@ fn took(step: &mut RecordedStep, outcome: Result<Held, Failure>, tally: &mut Tal
         Ok(Held::Gone(failure)) => step.becomes(StepState::Gone, Some(failure.to_string()), Moment::now()),
         Err(failure) => fail(step, &failure, tally),
     }
+}
+
+/// Whether the record says that the step holds, and all that it has made.
+fn is_known(step: &RecordedStep) -> bool {
+    let made = step.made.is_some() || !step.step.remembers();
+    (step.state == StepState::Applied && made) || step.state == StepState::Unchanged
 }
 
 /// The step holds, and this is what it has made.
@@ -276,6 +282,8 @@ pub(crate) fn fail(step: &mut RecordedStep, failure: &Failure, tally: &mut Tally
     let skipped = step.step.dispensable() && failure.reason == Reason::Final;
     let state = if skipped { StepState::Skipped } else { StepState::Failed };
     step.becomes(state, Some(failure.to_string()), Moment::now());
+    // A call that got no answer may have taken effect all the same.
+    step.doubt();
     step.code = Some(failure.code.clone());
     step.passing = failure.passes();
     if failure.passes() {

@@ -135,7 +135,8 @@ pub struct RecordedStep {
     /// The id by which AWS knows the call that made the change.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub aws_request: Option<String>,
-    /// What the change has made, for the kinds of which that is kept: the state read back when it first held.
+    /// What the change has made, for the kinds of which that is kept: the state read back when it held. Missing: not made, or by work
+    /// that was cut off before it could write it down.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub made: Option<Value>,
 }
@@ -340,6 +341,11 @@ impl Record {
         self.steps.iter().position(|recorded| recorded.step.key() == step.key())
     }
 
+    /// Whoever worked on the containment has left it, maybe between a change and its record: what was made is looked at afresh.
+    pub(crate) fn doubt(&mut self) {
+        self.steps.iter_mut().for_each(RecordedStep::doubt);
+    }
+
     /// The stage that the steps and the residue amount to.
     pub fn amounts_to(&self) -> Status {
         let holds = |step: &&RecordedStep| {
@@ -383,6 +389,14 @@ impl RecordedStep {
             until: None,
             aws_request: None,
             made: None,
+        }
+    }
+
+    /// Lets go of what the record says was made: more may have been made since than was written down. An undo then takes back all that
+    /// says exactly this and was not there before.
+    pub(crate) fn doubt(&mut self) {
+        if self.step.remembers() && self.waits_for_undo() {
+            self.made = None;
         }
     }
 
@@ -474,6 +488,38 @@ pub(crate) mod tests {
         );
         assert_eq!(record.messages.last().map(|seen| seen.id.as_str()), Some("m299"));
         assert_eq!(record.newest, request(Action::Contain, "m299", 299).message.sent);
+    }
+
+    #[test]
+    fn in_doubt_what_an_undo_goes_by_is_let_go_of_and_evidence_is_not() {
+        use crate::steps::network_acl::{AclEntry, Verdict};
+        use crate::steps::snapshots::Snapshots;
+        let arn = |of: &str| {
+            format!("arn:aws:ec2:us-east-1:222222222222:{of}")
+                .parse()
+                .expect("an ARN")
+        };
+        let entry = AclEntry {
+            acl: "acl-1".to_owned(),
+            arn: arn("network-acl/acl-1"),
+            verdict: Verdict::Deny,
+            cidr: "10.0.0.5/32".parse().expect("a range"),
+            number: Some(9),
+        };
+        let snapshots = Snapshots {
+            instance: arn("instance/i-0123456789abcdef0"),
+            containment: "c1".to_owned(),
+            incident: None,
+        };
+        let now = Moment::now();
+        let mut steps = [Step::from(entry), Step::from(snapshots)].map(|step| {
+            let mut step = RecordedStep::planned(Planned::new(0, step, None), serde_json::json!({}), now);
+            step.becomes(StepState::Applied, None, now);
+            step.made = Some(serde_json::json!({"any": "thing"}));
+            step
+        });
+        steps.iter_mut().for_each(RecordedStep::doubt);
+        assert_eq!(steps.map(|step| step.made.is_some()), [false, true]);
     }
 
     #[test]

@@ -11,7 +11,7 @@ use crate::handler::Deps;
 use crate::journal::{CHANGES_A_WRITE, ChangeWrite, JournalError, Lease, Stored, holder_of};
 use crate::moment::Moment;
 use crate::notice::Stage;
-use crate::record::{ATTEMPTS, Record};
+use crate::record::{ATTEMPTS, Record, Status};
 use crate::request::{Action, Follows, Request};
 
 /// How long a write is tried that others meet.
@@ -89,10 +89,13 @@ impl<'a> Work<'a> {
     pub(crate) fn new(
         deps: &'a Deps,
         request: &'a Request,
-        record: Record,
+        mut record: Record,
         holder: String,
         loaded: Option<&Stored>,
     ) -> Self {
+        if loaded.is_some_and(|stored| stored.record.status == Status::Containing) {
+            record.doubt();
+        }
         let expected = loaded.map(|stored| stored.version);
         Self {
             deps,

@@ -1,6 +1,8 @@
 """The watch: what somebody undoes after a containment is made again and said once; what belongs to the gone is cleared."""
 
 import json
+import os
+import signal
 import threading
 import time
 from collections.abc import Callable
@@ -15,6 +17,7 @@ from testbed.networks import make_fragile_instance, make_network
 from testbed.product import EXTERNAL_ID, Product, deploy_product, lead_to_proxy
 from testbed.self_check import DENY_ALL
 from testbed.victims import make_function, make_role, make_user, unique
+from testbed.watching import calls, denials, until
 
 WATCH = {"watch": True}
 
@@ -162,6 +165,31 @@ def test_what_belongs_to_an_instance_that_is_gone_is_cleared(watching: Product, 
     assert watching.mailbox.stages(instance.id)[-1] == "Released"
     watch(watching)
     assert watching.mailbox.stages(instance.id).count("Released") == 1
+
+
+@pytest.mark.parametrize("watched", [True, False], ids=["the next watch", "the release at once"])
+def test_entries_that_a_dead_watch_has_made_again_are_removed_by_the_release(
+    another: Callable[..., Product], bed: Bed, watched: bool
+) -> None:
+    product, network = another(NetworkAcl="always"), make_network(bed.endpoints, acls="tiers")
+    instance = make_fragile_instance(network, public=False)
+    before, acl = instance.state(), network.acls().of(network.public)
+    product.contain(instance.arn)
+    [lost] = [cidr for egress, cidr in denials(instance, acl) if not egress and cidr.startswith("10.0.2.")]
+    number, mark = denials(instance, acl)[False, lost][0], bed.proxy.mark()
+    network.ec2().delete_network_acl_entry(NetworkAclId=acl, RuleNumber=number, Egress=False)
+    with bed.proxy.rule(fault="delay", ms=3_000, service="ec2", action="DescribeNetworkAcls", contains=acl):
+        threading.Thread(target=product.invoke, args=(WATCH,)).start()
+        until(lambda: any(c["end_ms"] for c in calls(bed, mark, "CreateNetworkAclEntry")), 60, "an entry is made again")
+        for process in product.processes():
+            os.kill(process, signal.SIGKILL)
+        time.sleep(0.5)
+    assert (False, lost) in denials(instance, acl)
+    product.lapse(instance.id)
+    if watched:
+        watch(product)
+    product.release(instance.arn)
+    assert product.mailbox.stages(instance.id)[-1] == "Released" and instance.state() == before
 
 
 def test_a_containment_under_way_is_left_alone(another: Callable[..., Product], bed: Bed) -> None:
