@@ -9,6 +9,7 @@ import ec2_instances
 import ec2_network_acls
 import ec2_network_interfaces
 import ec2_security_groups
+import moto_speed
 from moto import server
 
 
@@ -19,6 +20,7 @@ def main() -> None:
     ec2_network_acls.install()
     ec2_network_interfaces.install()
     ec2_security_groups.install()
+    moto_speed.install()
     server.main()
 
 

@@ -139,7 +139,7 @@ def _opened_again(lane: Lane, kind: str) -> tuple[Subject, dict[str, Any], dict[
     """A subject that was contained and that somebody has opened since, its state before, and the message."""
     subject = make_subject(lane.bed, kind)
     before, event = subject.state(), lane.event(subject, "contain")
-    error = lane.deliver(event, 1)
+    error = lane.deliver(event)
     subject.undo()
     if error or not subject.left_open():
         raise RuntimeError(f"the {kind} was to be contained ({error}) and opened again")
