@@ -186,7 +186,7 @@ def test_a_release_that_dies_after_undoing_does_not_open_what_another_containmen
     function, before = make_function(bed.endpoints, role=role), role.state()
     product.contain(role.arn)
     event, mark = product.event(attributes(role.arn, "release")), bed.proxy.mark()
-    slow = {"fault": "delay", "action": "DetachRolePolicy", "contains": role.name, "ms": 4000, "count": 1}
+    slow = {"fault": "delay", "action": "DetachRolePolicy", "contains": role.name, "ms": 9000, "count": 1}
     with bed.proxy.rule(**slow), ThreadPoolExecutor(1) as pool:
         released = pool.submit(product.invoke, event)
         wait_for_call(product, role.name, "DetachRolePolicy", mark)
@@ -454,7 +454,7 @@ def test_a_survey_that_fails_on_what_is_contained_says_that_the_containment_stan
 
 def test_notices_that_are_slow_do_not_hold_the_deny_up(product: Product, user: User) -> None:
     event, mark = event_for(product, "no-arn-1", "no-arn-2", "no-arn-3", user.arn), product.bed.proxy.mark()
-    with product.bed.proxy.rule(fault="delay", service="sns", action="Publish", ms=1500):
+    with product.bed.proxy.rule(fault="delay", service="sns", action="Publish", ms=4000):
         deliver(product, event)
     calls = product.bed.proxy.calls(mark)
     refusals = [call for call in calls if call["action"] == "Publish" and call["params"]["Subject"].startswith("Refused")]

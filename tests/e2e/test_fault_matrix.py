@@ -10,6 +10,7 @@ from testbed.matrix.faults import LASTING, TELLS_AFTER, refer, run, trials, wake
 from testbed.matrix.lane import END_SECONDS, Lane
 from testbed.matrix.subjects import KINDS, Subject, make_subject
 from testbed.matrix.work import conclude, each, sample
+from testbed.watching import until
 
 SAMPLE = {"user": 6, "role": 4, "function": 6, "instance": 4}
 """Trials of each kind in the sample."""
@@ -43,6 +44,7 @@ def test_a_journal_that_can_not_be_written_is_no_flood_and_made_up_for(lanes: li
         # Wake-ups come meanwhile, and can't note what they say: the eighth alone repeats it.
         for last, times in ((TELLS_AFTER - 1, 1), (TELLS_AFTER + 2, 2)):
             wait_for_wake_up(lane, subject, mark, last)
+            until(lambda: len(lane.finals(subject, event, mark)) >= times, END_SECONDS, f"told {times} times")  # noqa: B023
             told = lane.finals(subject, event, mark)
             assert [(one["stage"], one["json"]["journalled"]) for one in told] == [("Contained", False)] * times
         assert len(lane.notices(subject, mark)) == 3 and not subject.left_open()

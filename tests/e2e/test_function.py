@@ -332,10 +332,10 @@ def test_functions_that_cannot_be_listed_keep_nothing_from_being_locked(product:
 
 
 def test_functions_that_are_slow_to_list_do_not_hold_the_deny_up(product: Product, function: Function) -> None:
-    with product.bed.proxy.rule(fault="delay", action="ListFunctions", ms=8000):
+    with product.bed.proxy.rule(fault="delay", action="ListFunctions", ms=20_000):
         began = time.monotonic()
         product.contain(function.arn)
-        assert time.monotonic() - began < 8
+        assert time.monotonic() - began < 18
     assert product.mailbox.stages(function.name)[-1] == "Contained" and not function.allowed()
 
 

@@ -264,7 +264,7 @@ def test_a_copy_gives_up_silently_while_the_one_before_it_works(another: Callabl
     product, mark = another(), bed.proxy.mark()
     lead_to_proxy(bed, product.outputs["FunctionName"], WAIT_MILLISECONDS="1000")
     event, other = product.event(attributes(user)), product.event(attributes(user))
-    with bed.proxy.rule(fault="delay", action="AttachUserPolicy", contains=user.name, ms=6000), ThreadPoolExecutor(3) as pool:
+    with bed.proxy.rule(fault="delay", action="AttachUserPolicy", contains=user.name, ms=9000), ThreadPoolExecutor(3) as pool:
         first = pool.submit(product.invoke, event)
         wait_for_call(product, user, "AttachUserPolicy")
         began = time.monotonic()
@@ -385,7 +385,7 @@ def wait_for_call(product: Product, user: User, action: str) -> None:
 def test_a_function_that_is_killed_resumes_with_the_next_delivery(another: Callable[..., Product], user: User) -> None:
     product, before = another(), user.state()
     event = product.event(attributes(user))
-    late = {"fault": "delay", "action": "AttachUserPolicy", "contains": user.name, "ms": 2000, "count": 1}
+    late = {"fault": "delay", "action": "AttachUserPolicy", "contains": user.name, "ms": 9000, "count": 1}
     with product.bed.proxy.rule(**late), ThreadPoolExecutor(1) as pool:
         first = pool.submit(product.invoke, event)
         wait_for_call(product, user, "AttachUserPolicy")

@@ -15,7 +15,7 @@ from testbed.instances import Instance, Vpc, make_instance, make_vpc
 from testbed.product import EXTERNAL_ID, Product
 from testbed.victims import make_user
 
-SETTLE = 4
+SETTLE = 10
 LEASE = 30
 """Seconds after which the record of a dead holder is free: a wake-up comes so long after the settle."""
 

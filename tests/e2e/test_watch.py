@@ -208,7 +208,7 @@ def test_a_watched_identity_that_undoes_it_at_once_is_locked_again_within_the_in
     another: Callable[..., Product], bed: Bed
 ) -> None:
     product = another()
-    lead_to_proxy(bed, product.outputs["FunctionName"], CONFIRM_MILLISECONDS="2000")
+    lead_to_proxy(bed, product.outputs["FunctionName"], CONFIRM_MILLISECONDS="3000")
     user = make_user(bed.endpoints)
     thread = threading.Thread(target=product.contain, args=(user.arn,))
     thread.start()

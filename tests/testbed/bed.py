@@ -40,6 +40,8 @@ class Bed:
             "CONFIRM_MILLISECONDS": "100",
             # Tests want to see what one try brings.
             "PERSIST_MILLISECONDS": "0",
+            # A pause of a busy machine is no journal out of reach.
+            "JOURNAL_MILLISECONDS": "8000",
         }
 
     @contextmanager

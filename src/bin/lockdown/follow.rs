@@ -332,9 +332,13 @@ mod tests {
     }
 
     async fn followed_in(journal: &Journal, names: &[&str]) -> (Vec<Followed>, String) {
+        followed_for(Duration::from_millis(700), journal, names).await
+    }
+
+    async fn followed_for(patience: Duration, journal: &Journal, names: &[&str]) -> (Vec<Followed>, String) {
         let (mut screen, out, _) = paper();
         let watches = names.iter().map(|name| watch(name)).collect();
-        let ended = follow(journal, watches, Duration::from_millis(700), &mut screen, false)
+        let ended = follow(journal, watches, patience, &mut screen, false)
             .await
             .expect("ends");
         (ended, out.text())
@@ -352,7 +356,10 @@ mod tests {
             let ended = stored("alice", Status::Contained, StepState::Applied, Some(Stage::Contained));
             journal.write(&ended, Some(2), &[]).await.expect("a write");
         };
-        let ((ended, said), ()) = tokio::join!(followed_in(&journal, &["alice", "bob"]), later);
+        let ((ended, said), ()) = tokio::join!(
+            followed_for(Duration::from_secs(60), &journal, &["alice", "bob"]),
+            later
+        );
         assert_eq!(exit_of(&ended), Exit::Partial);
         assert!(
             said.contains("Contained: arn:aws:iam::222222222222:user/alice"),

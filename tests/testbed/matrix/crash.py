@@ -4,7 +4,7 @@ import time
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
-from .lane import FINAL, QUIET_SECONDS, Lane, notice_of
+from .lane import FINAL, QUIET_SECONDS, Lane, notice_of, undisturbed
 from .points import Point, points
 from .subjects import Subject, make_subject
 
@@ -43,6 +43,10 @@ class Trial:
 
 def record(lane: Lane, kind: str) -> dict[str, list[Point]]:
     """The points of an undisturbed containment and its release."""
+    return undisturbed(lambda: _record(lane, kind))
+
+
+def _record(lane: Lane, kind: str) -> dict[str, list[Point]]:
     subject, found = make_subject(lane.bed, kind), {}
     time.sleep(QUIET_SECONDS)
     for action in ("contain", "release"):

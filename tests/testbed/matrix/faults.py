@@ -5,7 +5,7 @@ import time
 from dataclasses import dataclass, field
 from typing import Any
 
-from .lane import ATTEMPT_MS, QUIET_SECONDS, Lane
+from .lane import ATTEMPT_MS, QUIET_SECONDS, Lane, undisturbed
 from .points import Point, points
 from .subjects import Subject, make_subject
 
@@ -58,6 +58,10 @@ class Trial:
 
 def refer(lane: Lane, kind: str) -> Reference:
     """Contains an entity undisturbed, and releases it."""
+    return undisturbed(lambda: _refer(lane, kind))
+
+
+def _refer(lane: Lane, kind: str) -> Reference:
     subject = make_subject(lane.bed, kind)
     time.sleep(QUIET_SECONDS)
     lane.fresh_process()

@@ -78,11 +78,14 @@ def each(lanes: Sequence[Lane], trials: Sequence[T], work: Callable[[Lane, T], N
 
 
 def conclude(what: str, began: float, trials: Sequence[Trial], met: int, missed: Sequence[object]) -> None:
-    """Prints what was tried, how many points were `met` and which were `missed`; no failure, and few that are missed, or it fails."""
+    """Prints what was tried, how many points were `met` and which were `missed`; no failure, and few that are missed, or it fails.
+
+    One may be: where a machine is slow a wake-up gets to a point first.
+    """
     failures = [f"{trial}: {failure}" for trial in trials for failure in trial.failures]
     took = time.monotonic() - began
     print(f"\n{what}; {met} of {met + len(missed)} met, {len(failures)} failures; {took:.0f} s")
     for one in missed:
         print(f"  not met: {one}")
     assert not failures, "\n".join(failures)
-    assert met and len(missed) * 10 <= met
+    assert met and len(missed) <= max(1, met // 10)
