@@ -70,6 +70,7 @@ def _hand_over(endpoint: str, event: dict[str, Any], attempts: int | None) -> No
             return
         if attempts is None and SLOW not in str(result):
             break
+        print(f"deliveries: attempt {attempt + 1} of {name} failed: {str(result)[:500]}", flush=True)
     if attempts and attempts > 1:
         settings = function.get("event_invoke_config") or (function.get("event_invoke_configs") or {}).get("$LATEST") or {}
         target = ((settings.get("DestinationConfig") or {}).get("OnFailure") or {}).get("Destination")

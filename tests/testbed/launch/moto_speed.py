@@ -1,4 +1,4 @@
-"""What moto does anew for every call though it never changes, done once: a third of its time, on a machine that tests share.
+"""What moto does anew for every call though it never changes, done once: a third of its time when many tests share it.
 
 Each request has its own thread and all take turns, so whatever one of them does holds the others up.
 """

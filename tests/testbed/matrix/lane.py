@@ -5,7 +5,7 @@ import os
 import signal
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -170,10 +170,12 @@ T = TypeVar("T")
 
 
 def undisturbed(work: Callable[[], T]) -> T:
-    """What comes of a run that nothing is done to; again if it ends badly, since a busy machine disturbs too."""
+    """What comes of a run that nothing is done to; again if it ends badly, since a busy machine disturbs too, and that is printed."""
     for _ in range(UNDISTURBED_TRIES - 1):
-        with suppress(RuntimeError):
+        try:
             return work()
+        except RuntimeError as error:
+            print(f"\n  recorded again: {error}", flush=True)
     return work()
 
 
