@@ -46,6 +46,8 @@ T = TypeVar("T", bound=Trial)
 
 PROGRESS = 20
 """After so many trials it is printed how many there were (to be seen with pytest's `-s`)."""
+SLOW_SECONDS = 60
+"""A trial that takes longer is printed: what waits for many wake-ups, or a machine that has too much to do."""
 
 
 def each(lanes: Sequence[Lane], trials: Sequence[T], work: Callable[[Lane, T], None]) -> None:
@@ -61,10 +63,13 @@ def each(lanes: Sequence[Lane], trials: Sequence[T], work: Callable[[Lane, T], N
                 trial = waiting.get_nowait()
             except queue.Empty:
                 return
+            began = time.monotonic()
             try:
                 work(lane, trial)
             except Exception:  # noqa: BLE001
                 trial.failures.append(f"the trial broke off: {traceback.format_exc(limit=4)}")
+            if (took := time.monotonic() - began) > SLOW_SECONDS:
+                print(f"  {took:.0f} s: {trial}", flush=True)
             for failure in trial.failures:
                 print(f"  FAILED {trial}: {failure}", flush=True)
             if (number := next(done)) % PROGRESS == 0:
