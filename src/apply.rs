@@ -10,6 +10,7 @@ use serde_json::Value;
 use crate::aws::{Failure, Member, Reason};
 use crate::journal::ChangeWrite;
 use crate::moment::Moment;
+use crate::passing::Passing;
 use crate::record::{RecordedStep, StepState};
 use crate::steps::Receipt;
 use crate::wake::Wake;
@@ -56,7 +57,7 @@ pub(crate) struct Tally {
     /// What did not hold any more and was made again.
     pub(crate) repaired: Vec<String>,
     /// Failures that a retry can help.
-    pub(crate) passing: Vec<String>,
+    pub(crate) passing: Passing,
 }
 
 /// Applies the steps of a record, or only those that this invocation has recorded last.
@@ -78,7 +79,7 @@ pub(crate) async fn apply(
         };
         if !enough_time(work, due) {
             // Lambda delivers the event again, with a whole invocation's time.
-            tally.passing.push(NO_TIME.to_owned());
+            tally.passing.add(NO_TIME.to_owned());
             break;
         }
         let may_open = see_to_the_way_back(work, member, due).await;
@@ -287,7 +288,7 @@ pub(crate) fn fail(step: &mut RecordedStep, failure: &Failure, tally: &mut Tally
     step.code = Some(failure.code.clone());
     step.passing = failure.passes();
     if failure.passes() {
-        tally.passing.push(failure.to_string());
+        tally.passing.add(failure.to_string());
     }
 }
 

@@ -300,7 +300,7 @@ async fn look_again(work: &mut Work<'_>, member: &Member, tally: &mut Tally) -> 
                 let what =
                     format!("What came to it while it was contained, since it could not be looked at again: {failure}");
                 if failure.passes() {
-                    tally.passing.push(what.clone());
+                    tally.passing.add(what.clone());
                 }
                 work.record.residue.push(what);
                 return Ok(());
@@ -330,7 +330,7 @@ async fn end(mut work: Work<'_>, tally: &Tally) -> Result<Outcome, Stop> {
     let request = work.request;
     let amounts = work.record.amounts_to();
     work.record.status = amounts;
-    let retry = (!tally.passing.is_empty()).then(|| tally.passing.join("; "));
+    let retry = tally.passing.line();
     if let Some(reason) = &retry
         && work.is_tried_again()
         && work.unjournalled.is_none()

@@ -49,7 +49,9 @@ fn fall_back(work: &mut Work<'_>, facts: &Facts, tally: &mut Tally) -> Option<Pl
     };
     for step in work.record.steps.iter_mut().filter(|step| gives_way(step)) {
         step.state = StepState::Replaced;
-        tally.passing.retain(|reason| step.detail.as_ref() != Some(reason));
+        if let Some(reason) = &step.detail {
+            tally.passing.remove(reason);
+        }
     }
     if plan
         .steps

@@ -33,6 +33,7 @@ pub mod ingress;
 pub mod journal;
 pub mod moment;
 pub mod notice;
+mod passing;
 mod persist;
 pub mod plan;
 pub mod record;

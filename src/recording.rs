@@ -32,9 +32,7 @@ pub(crate) async fn record_plan(
     } = plan;
     // What is known is locked first; the retry brings the rest.
     for reason in unread {
-        if !tally.passing.contains(&reason) {
-            tally.passing.push(reason);
-        }
+        tally.passing.add(reason);
     }
     let mut changes = if std::mem::take(&mut tally.was_releasing) {
         held_again(&mut work.record)

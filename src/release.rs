@@ -17,6 +17,7 @@ use crate::handler::{Deps, Outcome};
 use crate::journal::{ChangeWrite, JournalError, Stored, holder_of};
 use crate::moment::Moment;
 use crate::notice::{Report, Stage};
+use crate::passing::Passing;
 use crate::record::{Record, RecordedStep, Status, StepState};
 use crate::request::Request;
 use crate::steps::Receipt;
@@ -207,17 +208,17 @@ async fn undo_all(mut work: Work<'_>) -> Result<Outcome, Stop> {
         Ok(member) => member,
         Err(failure) => return not_reached(work, failure).await,
     };
-    let mut passing = Vec::new();
+    let mut passing = Passing::default();
     let phases: BTreeSet<u8> = work.record.steps.iter().map(|step| step.phase).collect();
     for phase in phases.into_iter().rev() {
         undo_phase(&mut work, &member, phase, &mut passing).await?;
     }
-    end(work, passing).await
+    end(work, &passing).await
 }
 
 /// Undoes the steps of one phase: looks, takes this containment out of the holders, undoes what nobody holds any more, makes sure
 /// of what others hold, and forgets what was undone. A crash anywhere in between leaves what the next delivery finds again.
-async fn undo_phase(work: &mut Work<'_>, member: &Member, phase: u8, passing: &mut Vec<Failure>) -> Result<(), Stop> {
+async fn undo_phase(work: &mut Work<'_>, member: &Member, phase: u8, passing: &mut Passing) -> Result<(), Stop> {
     let request = work.request;
     let due = |step: &&mut RecordedStep| step.phase == phase && step.waits_for_undo();
     let looking = iter(work.record.steps.iter_mut().filter(due)).map(|step| async {
@@ -232,7 +233,7 @@ async fn undo_phase(work: &mut Work<'_>, member: &Member, phase: u8, passing: &m
             Ok(way @ (Undoing::Due | Undoing::There | Undoing::Gone)) => {
                 undo.insert(step.step.key(), way);
             }
-            Err(failure) => fail(step, failure, passing),
+            Err(failure) => fail(step, &failure, passing),
         }
     }
     let kept = leave(work, &undo).await?;
@@ -257,7 +258,7 @@ async fn undo_phase(work: &mut Work<'_>, member: &Member, phase: u8, passing: &m
                     forget.push(step.step.key());
                 }
             }
-            Err(failure) => fail(step, failure, passing),
+            Err(failure) => fail(step, &failure, passing),
         }
     }
     forget_changes(work, member, forget, passing).await
@@ -395,7 +396,7 @@ async fn forget_changes(
     work: &mut Work<'_>,
     member: &Member,
     mut forget: Vec<String>,
-    passing: &mut Vec<Failure>,
+    passing: &mut Passing,
 ) -> Result<(), Stop> {
     let tries = Tries::begin();
     loop {
@@ -417,7 +418,7 @@ async fn forget_changes(
             };
             match keep(step, member, &holders).await {
                 Ok((state, receipt)) => step.becomes(state, receipt.note, Moment::now()),
-                Err(failure) => fail(step, failure, passing),
+                Err(failure) => fail(step, &failure, passing),
             }
         }
         if !tries.next().await {
@@ -426,7 +427,7 @@ async fn forget_changes(
     }
 }
 
-fn fail(step: &mut RecordedStep, failure: Failure, passing: &mut Vec<Failure>) {
+fn fail(step: &mut RecordedStep, failure: &Failure, passing: &mut Passing) {
     tracing::warn!(
         step = step.step.describe(),
         code = failure.code,
@@ -436,7 +437,7 @@ fn fail(step: &mut RecordedStep, failure: Failure, passing: &mut Vec<Failure>) {
     step.code = Some(failure.code.clone());
     step.passing = failure.passes();
     if failure.passes() {
-        passing.push(failure);
+        passing.add(failure.to_string());
     }
 }
 
@@ -461,13 +462,10 @@ async fn not_reached(mut work: Work<'_>, failure: Failure) -> Result<Outcome, St
     })
 }
 
-async fn end(mut work: Work<'_>, passing: Vec<Failure>) -> Result<Outcome, Stop> {
+async fn end(mut work: Work<'_>, passing: &Passing) -> Result<Outcome, Stop> {
     let request = work.request;
     let entity = &request.entity;
-    let retry = passing
-        .iter()
-        .map(ToString::to_string)
-        .reduce(|all, one| format!("{all}; {one}"));
+    let retry = passing.line();
     if let Some(reason) = &retry
         && work.is_tried_again()
     {
